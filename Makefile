@@ -1,0 +1,58 @@
+# Every target works on a fresh machine: it sets up what it needs first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+
+.PHONY: help setup demo test lint lab bench lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/.ready node_modules/.ready ## Install everything into .venv/ and node_modules/
+
+.venv/.ready: requirements/bootstrap.txt requirements/dev.txt handlers/requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Atoll needs Python 3.11 or newer: $(PYTHON) is older. Try: make PYTHON=python3.11 setup" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Python's venv module is missing. On Debian: apt-get install python3-venv" >&2; exit 2; }
+	@echo "Installing Python packages (hash-pinned: requirements/dev.txt)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@VIRTUAL_ENV=.venv $(UV) pip sync -q --require-hashes requirements/bootstrap.txt requirements/dev.txt
+	@VIRTUAL_ENV=.venv $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@rm -rf .venv/lambda-wheels && $(BIN)/python -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r handlers/requirements.txt -d .venv/lambda-wheels
+	@touch $@
+
+node_modules/.ready: package.json package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer" >&2; exit 2; }
+	@echo "Installing Node packages (package-lock.json)"
+	@npm ci --silent
+	@touch $@
+
+lock: ## Recompile the pinned requirements from their .in files
+	@for name in requirements/bootstrap handlers/requirements requirements/dev; do \
+	  $(UV) pip compile -q --python-version 3.11 --universal --generate-hashes --no-header $(UPGRADE) $$name.in -o $$name.txt; done
+	@npm install --package-lock-only --silent
+
+demo: setup ## Run the whole platform on this machine and report on it
+	@$(BIN)/python -m ops.demo
+
+test: setup ## Lint, then every test
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest
+
+lint: setup ## ruff, mypy, cfn-lint on each stage's packaged template, notebooks without outputs
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+lab: setup ## JupyterLab on the local cloud
+	@$(BIN)/ops up --stage local
+	@$(BIN)/ops lab --stage local
+
+bench: setup ## Measure, as ratios against a named baseline
+	@$(BIN)/python -m tests.bench
+
+clean: ## Stop the local cloud and remove what was generated
+	@if [ -x $(BIN)/ops ]; then $(BIN)/ops down; fi
+	@rm -rf .atoll .serverless reports .venv node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

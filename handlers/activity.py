@@ -1,0 +1,57 @@
+"""Processor: counts each accepted event by type and minute, exactly once whatever is delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from handlers.core import activity, aws, delivery, observability, processing
+from handlers.core.settings import settings
+
+
+@observability.observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Read all messages, write each bucket once, then report message by message."""
+    outcomes = _Batch(event["Records"])
+    return processing.each(event, context, outcomes.report)
+
+
+class _Batch:
+    """The messages of one invocation: what each says, or why it failed."""
+
+    def __init__(self, records: list[dict[str, Any]]) -> None:
+        self._failures: dict[str, Exception] = {}
+        messages: dict[str, list[str]] = {}
+        deliveries: list[delivery.Delivery] = []
+        for record in records:
+            try:
+                parsed = delivery.parse(record["body"])
+            except delivery.MalformedDeliveryError as error:
+                self._failures[record["messageId"]] = error
+                continue
+            deliveries.append(parsed)
+            messages.setdefault(parsed.event_key, []).append(record["messageId"])
+        for bucket, members in activity.group(deliveries).items():
+            self._count(bucket, members, messages)
+
+    def _count(self, bucket: activity.Bucket, members: list[delivery.Delivery], messages: dict[str, list[str]]) -> None:
+        try:
+            counted = activity.count(aws.dynamodb(), bucket, members, settings())
+        except Exception as error:  # noqa: BLE001 kept, and raised again for each message of the bucket
+            for member in members:
+                self._failures.update(dict.fromkeys(messages[member.event_key], error))
+            return
+        observability.count("EventsCounted", counted.new)
+        observability.count("EventsAlreadyCounted", counted.known)
+        for member in members:
+            observability.logger.info("counted", event_key=member.event_key, correlation_id=member.correlation_id)
+
+    def report(self, record: SQSRecord) -> None:
+        """Raise what went wrong with this message, if anything did."""
+        if failure := self._failures.get(record.message_id):
+            raise failure
+
+
+if aws.starting_in_lambda():
+    aws.dynamodb()

@@ -1,0 +1,79 @@
+"""The AWS clients of a function: one botocore session, each client made once, every call bounded in time.
+
+botocore is used directly and not through boto3: the clients are the same, and the start of a function is shorter.
+The event bus client makes a single attempt, because ``core.bus`` retries entry by entry; probes make a single short
+attempt, because a health check that waits is a health check that fails.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+import botocore.session
+from botocore.config import Config
+
+from handlers.core.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_events.client import EventBridgeClient
+
+POOL_SIZE = 16  # connections a client keeps: at least as many as the threads that share it
+
+_PROFILES: dict[str, Config] = {
+    "data": Config(
+        connect_timeout=0.5,
+        read_timeout=2.5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=POOL_SIZE,
+    ),
+    "single": Config(
+        connect_timeout=1,
+        read_timeout=4,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=POOL_SIZE,
+    ),
+    "probe": Config(
+        connect_timeout=0.5,
+        read_timeout=1,
+        retries={"mode": "standard", "total_max_attempts": 1},
+    ),
+}
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+@cache
+def _client(service: str, profile: str) -> Any:
+    return _session().create_client(service, region_name=settings().region, config=_PROFILES[profile])
+
+
+def dynamodb(*, probe: bool = False) -> DynamoDBClient:
+    """The DynamoDB client of this function's region."""
+    return cast("DynamoDBClient", _client("dynamodb", "probe" if probe else "data"))
+
+
+def events(*, probe: bool = False) -> EventBridgeClient:
+    """The EventBridge client of this function's region."""
+    return cast("EventBridgeClient", _client("events", "probe" if probe else "single"))
+
+
+def warm_probes() -> None:
+    """Make the probes' clients; not thread-safe, and slow the first time, so done before the checks start."""
+    dynamodb(probe=True)
+    events(probe=True)
+
+
+def starting_in_lambda() -> bool:
+    """Whether this import is a function's start, when making clients ahead spares the first request the time."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+
+
+def reset() -> None:
+    """Forget the clients, so that the next ones are made anew (tests replace the cloud under them)."""
+    _client.cache_clear()

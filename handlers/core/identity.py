@@ -1,0 +1,45 @@
+"""Who sent an event and which event it is. The key follows from tenant, source and id alone, so that every region,
+retry and replay computes the same one."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from handlers.core.problem import ProblemError
+
+PUBLIC_TENANT = "public"
+_TENANT_MAX_CHARS = 256
+
+
+@lru_cache(maxsize=256)
+def _namespace(tenant: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_URL, "atoll:tenant:" + tenant)
+
+
+def event_key(tenant: str, source: str, event_id: str) -> str:
+    """The event's identity: a name-based UUID over tenant, source and id."""
+    name = json.dumps([source, event_id], ensure_ascii=False, separators=(",", ":"))
+    return str(uuid.uuid5(_namespace(tenant), name))
+
+
+def tenant(event: Mapping[str, Any]) -> str:
+    """The tenant of an HTTP API request: claim ``client_id``, else ``sub``; ``public`` where the API has no authorizer.
+
+    Raises:
+        ProblemError: there is a token but it names no tenant; it must not share the public one.
+    """
+    authorizer = (event.get("requestContext") or {}).get("authorizer")
+    if not authorizer:
+        return PUBLIC_TENANT
+    claims = (authorizer.get("jwt") or {}).get("claims") or {}
+    name = claims.get("client_id") or claims.get("sub")
+    if not isinstance(name, str) or not 1 <= len(name) <= _TENANT_MAX_CHARS:
+        raise ProblemError(
+            "no-tenant",
+            f"The token needs a client_id or sub claim of 1 to {_TENANT_MAX_CHARS} characters; ask for another token.",
+        )
+    return name

@@ -1,0 +1,90 @@
+"""Logs, metrics and traces of a function, and the rule for all three: nothing of an event's data ever enters them.
+
+Every log line carries the correlation id; every metric the dimensions ``stage`` and ``service``. An unexpected error is
+logged by its type and the places it came through, without its message, because a message may quote what was parsed.
+Tracing is off until ``POWERTOOLS_TRACE_DISABLED`` is set to ``false`` (the X-Ray SDK must then be in the package).
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
+
+from handlers.core.settings import settings
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+logger = Logger()
+
+
+@cache
+def _metrics() -> Metrics:
+    metrics = Metrics()
+    metrics.set_default_dimensions(stage=settings().stage)
+    return metrics
+
+
+def count(name: str, value: int = 1) -> None:
+    """Add to a counter of this invocation; a zero is not worth a data point."""
+    if value:
+        _metrics().add_metric(name=name, unit=MetricUnit.Count, value=value)
+
+
+def duration(name: str, value_ms: float) -> None:
+    """Add one sample of a duration."""
+    _metrics().add_metric(name=name, unit=MetricUnit.Milliseconds, value=round(value_ms, 3))
+
+
+def observed(handler: Handler) -> Handler:
+    """Make a function handler write its metrics when it ends, and trace where tracing is configured."""
+
+    def run(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        logger.clear_state()
+        logger.append_keys(function_request_id=context.aws_request_id)
+        try:
+            return handler(event, context)
+        finally:
+            if _metrics().provider.metric_set:
+                _metrics().flush_metrics()
+
+    if os.environ.get("POWERTOOLS_TRACE_DISABLED", "true").lower() not in ("false", "0"):
+        return run
+    from aws_lambda_powertools import Tracer
+
+    traced: Handler = Tracer().capture_lambda_handler(run, capture_response=False, capture_error=False)
+    return traced
+
+
+def set_correlation_id(value: str) -> None:
+    """Stamp every further log line of this invocation."""
+    logger.append_keys(correlation_id=value)
+
+
+def error_code(error: BaseException) -> str:
+    """The name of an AWS failure, without its message: ``ThrottlingException``, ``ReadTimeoutError``, ..."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "ClientError"))
+    return type(error).__name__
+
+
+def aws_failure(error: BaseException) -> BaseException | None:
+    """The AWS failure in an error or in what caused it; None when there is none."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, ClientError | BotoCoreError):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
+def log_unexpected(error: BaseException, doing: str) -> None:
+    """Log an error nobody planned for: its type and where it passed, never its message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    logger.error("unexpected error", doing=doing, error=type(error).__name__, places=places)

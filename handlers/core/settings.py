@@ -1,0 +1,84 @@
+"""What the environment tells a function, read once: every variable is required, and each mistake is named.
+
+``serverless.yml`` sets the variables from the stage file, so a missing one is a fault of the deployment: all of them
+are reported in one message, in the log of the failed start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+
+class SettingsError(Exception):
+    """The function was deployed without a variable it needs, or with one that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One function's view of its stage and region."""
+
+    stage: str
+    region: str
+    bus: str
+    table: str
+    idempotency_table: str
+    idempotency_window_s: int
+    in_progress_timeout_s: int
+    event_retention_days: int
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; accepted: a name")
+    return value
+
+
+def _positive(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise ValueError(f"is {value!r}; accepted: a whole number above 0")
+    return int(value)
+
+
+# Field of Settings -> (environment variable, how it is read)
+_VARIABLES: dict[str, tuple[str, Callable[[str], str | int]]] = {
+    "stage": ("ATOLL_STAGE", _text),
+    "region": ("AWS_REGION", _text),
+    "bus": ("ATOLL_BUS", _text),
+    "table": ("ATOLL_TABLE", _text),
+    "idempotency_table": ("ATOLL_IDEMPOTENCY_TABLE", _text),
+    "idempotency_window_s": ("ATOLL_IDEMPOTENCY_WINDOW_S", _positive),
+    "in_progress_timeout_s": ("ATOLL_IDEMPOTENCY_IN_PROGRESS_S", _positive),
+    "event_retention_days": ("ATOLL_EVENT_RETENTION_DAYS", _positive),
+}
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the settings from an environment.
+
+    Raises:
+        SettingsError: one or more variables are missing or wrong; the message has a line for each.
+    """
+    values: dict[str, str | int] = {}
+    mistakes: list[str] = []
+    for field, (variable, read) in _VARIABLES.items():
+        if variable not in environment:
+            mistakes.append(f"{variable}: is not set")
+            continue
+        try:
+            values[field] = read(environment[variable])
+        except ValueError as error:
+            mistakes.append(f"{variable}: {error}")
+    if mistakes:
+        raise SettingsError(
+            "\n".join([*mistakes, "Set them in provider.environment of serverless.yml and deploy again."])
+        )
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this function; the environment of a running function does not change."""
+    return load(os.environ)

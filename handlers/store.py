@@ -1,0 +1,36 @@
+"""Processor: writes each accepted event into the global table, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from handlers.core import aws, delivery, observability, processing, table, timestamps
+from handlers.core.settings import settings
+
+
+def _store(record: SQSRecord) -> None:
+    event = delivery.parse(record.body)
+    facts: dict[str, Any] = {"event_key": event.event_key, "correlation_id": event.correlation_id}
+    try:
+        result = table.store(aws.dynamodb(), event, settings())
+    except table.EventConflictError:
+        observability.count("EventsConflicting")
+        raise
+    if result == "stored":
+        observability.count("EventsStored")
+        elapsed = timestamps.now() - event.accepted_at
+        observability.duration("EndToEndLatency", max(0.0, elapsed.total_seconds() * 1000))
+    else:
+        observability.count("EventsAlreadyStored")
+    observability.logger.info(result, **facts)
+
+
+@observability.observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return processing.each(event, context, _store)
+
+
+if aws.starting_in_lambda():
+    aws.dynamodb()

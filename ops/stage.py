@@ -1,0 +1,235 @@
+"""A stage: the one description of what is deployed where, read from ``deploy/stages/<stage>.yml``.
+
+serverless.yml reads the same file, so the regional stack and the toolkit cannot disagree. Every key is checked when
+the file is read; a mistake is refused with the file, the key and the reason. Resource names are derived from the
+stage name here, and in serverless.yml by the same rule: ``atoll-<stage>[-<part>]``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from ops.errors import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES_DIR = ROOT / "deploy" / "stages"
+SERVICE = "atoll"
+
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,19}$")]
+DomainName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LambdaSettings(_Section):
+    """What every function of the regional stack shares."""
+
+    memory_mb: int = Field(ge=128, le=10240)
+    architecture: Literal["x86_64", "arm64"]
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
+    tracing: Literal["PassThrough", "Active"]
+
+
+class ProcessorSettings(_Section):
+    """How queues feed the processors (store, activity)."""
+
+    batch_size: int = Field(ge=1, le=10)
+    max_concurrency: int = Field(ge=2, le=1000, description="SQS allows 2 to 1,000 per event source mapping")
+    max_receive_count: int = Field(ge=1, le=1000)
+    visibility_timeout_s: int = Field(ge=1, le=43200)
+
+
+class TableSettings(_Section):
+    """The global table; provisioned by the ``provision`` runbook, never by the regional stack."""
+
+    event_retention_days: int = Field(ge=1, le=3650)
+    point_in_time_recovery: bool
+    deletion_protection: bool
+
+
+class IdempotencySettings(_Section):
+    """The regional record of what was already accepted."""
+
+    window_s: int = Field(ge=60, le=604_800)
+    in_progress_timeout_s: int = Field(ge=1, le=900)
+
+
+class ArchiveSettings(_Section):
+    """The archive of each region's bus."""
+
+    retention_days: int = Field(ge=0, le=3650, description="0 keeps events for ever")
+
+
+class HealthSettings(_Section):
+    """The Route 53 health check of each region's ``/status``."""
+
+    interval_s: Literal[10, 30]
+    failure_threshold: int = Field(ge=1, le=10)
+
+
+class DnsSettings(_Section):
+    """Latency routing over the regions."""
+
+    zone: DomainName
+    record: DomainName
+    ttl_s: int = Field(ge=0, le=86400)
+
+    @model_validator(mode="after")
+    def _record_in_zone(self) -> DnsSettings:
+        if self.record != self.zone and not self.record.endswith("." + self.zone):
+            raise ValueError(f"record {self.record!r} is not inside zone {self.zone!r}")
+        return self
+
+
+class LocalCloudSettings(_Section):
+    """Present only in a stage that runs on the local cloud (``ops up``)."""
+
+    port: int = Field(ge=1024, le=65535)
+    replication_lag_ms: int = Field(ge=0, le=60_000)
+
+
+class Stage(_Section):
+    """One stage file. ``regions`` is in deployment order; ``home_region`` creates the global table."""
+
+    stage: StageName
+    account: Annotated[str, StringConstraints(pattern=r"^\d{12}$")] | None
+    home_region: Region
+    regions: Annotated[list[Region], Field(min_length=1)]
+    waves: list[list[Region]] = []
+    lambda_: LambdaSettings = Field(alias="lambda")
+    processors: ProcessorSettings
+    table: TableSettings
+    idempotency: IdempotencySettings
+    archive: ArchiveSettings
+    health_check: HealthSettings
+    dns: DnsSettings
+    api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] = (
+        "https://{api_id}.execute-api.{region}.amazonaws.com"
+    )
+    local_cloud: LocalCloudSettings | None = None
+
+    @model_validator(mode="after")
+    def _regions_agree(self) -> Stage:
+        if len(set(self.regions)) != len(self.regions):
+            raise ValueError("regions: a region is named twice")
+        if self.home_region not in self.regions:
+            raise ValueError(f"home_region: {self.home_region!r} is not one of regions {self.regions}")
+        waved = [region for wave in self.waves for region in wave]
+        if waved and sorted(waved) != sorted(self.regions):
+            raise ValueError(f"waves: they must name each of regions {self.regions} exactly once, and name {waved}")
+        return self
+
+    @property
+    def deploy_waves(self) -> list[list[str]]:
+        """The regions in deployment order, a list a wave: as in the file, else one region first and then the rest."""
+        return self.waves or [wave for wave in (self.regions[:1], self.regions[1:]) if wave]
+
+    # --- names of what is deployed -----------------------------------------------------------------------------
+
+    @property
+    def prefix(self) -> str:
+        """``atoll-<stage>``: the CloudFormation stack, the bus, its archive and the global table bear it."""
+        return f"{SERVICE}-{self.stage}"
+
+    @property
+    def stack(self) -> str:
+        return self.prefix
+
+    @property
+    def bus(self) -> str:
+        return self.prefix
+
+    @property
+    def archive_name(self) -> str:
+        return self.prefix
+
+    @property
+    def table_name(self) -> str:
+        return self.prefix
+
+    @property
+    def idempotency_table(self) -> str:
+        return f"{self.prefix}-idempotency"
+
+    @property
+    def processor_names(self) -> tuple[str, ...]:
+        return ("store", "activity")
+
+    def queue(self, processor: str) -> str:
+        return f"{self.prefix}-{processor}"
+
+    def dlq(self, processor: str) -> str:
+        return f"{self.prefix}-{processor}-dlq"
+
+    def function(self, name: str) -> str:
+        return f"{self.prefix}-{name}"
+
+    def require_region(self, region: str) -> str:
+        """Return ``region``; raise UsageError when the stage does not have it."""
+        if region not in self.regions:
+            raise UsageError(
+                f"region: {region!r} is not in stage {self.stage!r}; accepted: {', '.join(self.regions)}",
+                hint=f"Regions are listed in {stage_file(self.stage).relative_to(ROOT)}.",
+            )
+        return region
+
+
+def stage_file(name: str, directory: Path = STAGES_DIR) -> Path:
+    return directory / f"{name}.yml"
+
+
+def stage_names(directory: Path = STAGES_DIR) -> list[str]:
+    """The stages that have a file, sorted."""
+    return sorted(path.stem for path in directory.glob("*.yml"))
+
+
+def load_stage(name: str, directory: Path = STAGES_DIR) -> Stage:
+    """Read and check one stage file.
+
+    Raises:
+        UsageError: there is no such stage, or its file is not valid; the message has a line for each mistake.
+    """
+    known = stage_names(directory)
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,19}", name) or name not in known:
+        raise UsageError(
+            f"stage: {name!r} has no file; accepted: {', '.join(known)}",
+            hint=f"A stage is a file {_shown(directory)}/<stage>.yml.",
+        )
+    path = stage_file(name, directory)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{_shown(path)}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{_shown(path)}: expected a mapping of settings, found {type(data).__name__}")
+    try:
+        stage = Stage.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{_shown(path)}: {_explain(detail)}" for detail in error.errors()]
+        raise UsageError("\n".join(lines), hint="Correct the stage file; nothing was changed.") from error
+    if stage.stage != name:
+        raise UsageError(f"{_shown(path)}: stage: says {stage.stage!r}, but the file is named {name!r}")
+    return stage
+
+
+def _explain(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if detail["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {message} (is {detail['input']!r})" if key else message
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ops.errors import UsageError
+from ops.stage import STAGES_DIR, load_stage, stage_names
+
+
+def write(directory: Path, **changes: object) -> Path:
+    """A copy of the local stage file, changed; a value of None removes the key."""
+    data = yaml.safe_load((STAGES_DIR / "local.yml").read_text())
+    for key, value in changes.items():
+        section, _, name = key.rpartition("__")
+        target = data[section] if section else data
+        if value is None:
+            target.pop(name)
+        else:
+            target[name] = value
+    (directory / "local.yml").write_text(yaml.safe_dump(data))
+    return directory
+
+
+@pytest.mark.parametrize("name", stage_names())
+def test_load_stage_with_a_committed_file_reads_it(name: str) -> None:
+    stage = load_stage(name)
+
+    assert stage.stage == name
+    assert stage.stack == stage.bus == stage.table_name == f"atoll-{name}"
+
+
+def test_load_stage_when_unknown_lists_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"'staging' has no file; accepted: dev, local, prod"):
+        load_stage("staging")
+
+
+@pytest.mark.parametrize("name", ["../local", "", "Local", "local.yml"])
+def test_load_stage_with_a_name_that_is_no_name_refuses(name: str) -> None:
+    with pytest.raises(UsageError, match="has no file"):
+        load_stage(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"home_region": "eu-west-1"}, r"home_region: 'eu-west-1' is not one of regions"),
+        ({"regions": ["us-east-1", "us-east-1"]}, "regions: a region is named twice"),
+        ({"regions": ["us-east-1", "Mumbai"]}, r"regions\.1: .*pattern.*'Mumbai'"),
+        ({"lambda__memory_mb": 64}, r"lambda\.memory_mb: .*greater than or equal to 128 \(is 64\)"),
+        ({"lambda__memory": 256}, r"lambda\.memory: unknown key"),
+        ({"archive__retention_days": None}, r"archive\.retention_days: missing"),
+        ({"dns__record": "api.elsewhere.example"}, r"record 'api.elsewhere.example' is not inside zone"),
+        ({"waves": [["us-east-1"]]}, "waves: they must name each of regions"),
+        ({"account": 123}, "account: "),
+        ({"api_url": "http://example.com"}, "api_url: "),
+        ({"stage": "other"}, "stage: says 'other', but the file is named 'local'"),
+    ],
+)
+def test_load_stage_with_a_mistake_names_file_key_and_reason(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        load_stage("local", write(tmp_path, **changes))
+
+    assert "local.yml" in str(caught.value)
+
+
+def test_load_stage_with_several_mistakes_names_each(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_stage("local", write(tmp_path, lambda__memory_mb=64, archive__retention_days=-1))
+
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["regions: [", "- a list", "just text", ""])
+def test_load_stage_when_not_a_mapping_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "local.yml").write_text(text)
+
+    with pytest.raises(UsageError, match=r"local\.yml: (not valid YAML|expected a mapping)"):
+        load_stage("local", tmp_path)
+
+
+def test_deploy_waves_by_default_take_one_region_first(tmp_path: Path) -> None:
+    stage = load_stage("local", write(tmp_path, regions=["us-east-1", "ap-south-1", "eu-west-1"]))
+
+    assert stage.deploy_waves == [["us-east-1"], ["ap-south-1", "eu-west-1"]]
+
+
+def test_require_region_when_not_in_the_stage_names_those_that_are() -> None:
+    with pytest.raises(UsageError, match=r"'eu-west-1' is not in stage 'local'; accepted: us-east-1, ap-south-1"):
+        load_stage("local").require_region("eu-west-1")
