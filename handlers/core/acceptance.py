@@ -152,7 +152,8 @@ class Intake:
         # The event's canonical text goes in as it is: it was measured and checked once.
         head = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
         detail = f'{head[:-1]},"event":{variant.event.text}}}'
-        moment = variant.event.time or timestamps.parse(accepted_at)
+        # EventBridge archives and replays by this time: it has to be when we accepted the event, not the event's own.
+        moment = timestamps.parse(accepted_at)
         return Entry(event_key=variant.key, detail_type=variant.event.type, time=moment, detail=detail)
 
     @staticmethod

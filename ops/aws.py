@@ -1,0 +1,164 @@
+"""The one place where AWS clients are made: the stage's account, per region, with bounded retries and timeouts.
+
+Clients honour ``AWS_ENDPOINT_URL`` and the usual credential chain, which is all that tells the local cloud from AWS.
+:func:`connect` proves who we are before anything else happens: no credentials, expired ones, or another account than
+the stage file names are refused with nothing touched.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from ops.errors import OpsError, RefusedError, UsageError
+from ops.stage import Stage
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigatewayv2.client import ApiGatewayV2Client
+    from mypy_boto3_cloudformation.client import CloudFormationClient
+    from mypy_boto3_cloudwatch.client import CloudWatchClient
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_events.client import EventBridgeClient
+    from mypy_boto3_lambda.client import LambdaClient
+    from mypy_boto3_logs.client import CloudWatchLogsClient
+    from mypy_boto3_route53.client import Route53Client
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sqs.client import SQSClient
+    from mypy_boto3_sts.client import STSClient
+
+CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"mode": "standard", "max_attempts": 4},
+    max_pool_connections=32,
+    user_agent_extra="atoll-ops",
+)
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+
+
+class Cloud:
+    """AWS as one stage sees it. Thread-safe; a client is made once per service and region."""
+
+    def __init__(self, stage: Stage, account: str, session: boto3.Session) -> None:
+        self.stage = stage
+        self.account = account
+        self._session = session
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """The endpoint that stands in for AWS, or None on AWS itself."""
+        return os.environ.get("AWS_ENDPOINT_URL") or None
+
+    @property
+    def edge_url(self) -> str:
+        """Where clients reach the platform: the latency record's name, or what ``ATOLL_EDGE_URL`` puts in its place."""
+        return os.environ.get("ATOLL_EDGE_URL") or f"https://{self.stage.dns.record}"
+
+    def api_url(self, api_id: str, region: str) -> str:
+        """The base URL of one region's HTTP API, as the stage file spells it."""
+        return self.stage.api_url.format(endpoint_url=self.endpoint_url or "", api_id=api_id, region=region)
+
+    @overload
+    def client(self, service: Literal["dynamodb"], region: str) -> DynamoDBClient: ...
+    @overload
+    def client(self, service: Literal["events"], region: str) -> EventBridgeClient: ...
+    @overload
+    def client(self, service: Literal["sqs"], region: str) -> SQSClient: ...
+    @overload
+    def client(self, service: Literal["lambda"], region: str) -> LambdaClient: ...
+    @overload
+    def client(self, service: Literal["route53"], region: str) -> Route53Client: ...
+    @overload
+    def client(self, service: Literal["cloudwatch"], region: str) -> CloudWatchClient: ...
+    @overload
+    def client(self, service: Literal["logs"], region: str) -> CloudWatchLogsClient: ...
+    @overload
+    def client(self, service: Literal["cloudformation"], region: str) -> CloudFormationClient: ...
+    @overload
+    def client(self, service: Literal["apigatewayv2"], region: str) -> ApiGatewayV2Client: ...
+    @overload
+    def client(self, service: Literal["s3"], region: str) -> S3Client: ...
+    @overload
+    def client(self, service: Literal["sts"], region: str) -> STSClient: ...
+    def client(self, service: Any, region: str) -> Any:
+        """The boto3 client of ``service`` in ``region``; Route 53 is global and is asked through the home region."""
+        key = (service, region)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._session.client(service, region_name=region, config=CONFIG)
+            return self._clients[key]
+
+
+def connect(stage: Stage, session: boto3.Session | None = None) -> Cloud:
+    """Find out which account the credentials belong to, and hold it against the stage file.
+
+    Raises:
+        UsageError: there are no usable credentials.
+        RefusedError: the credentials belong to another account than the stage's.
+        OpsError: the account could not be asked.
+    """
+    try:
+        session = session or boto3.Session()
+        cloud = Cloud(stage, "", session)
+        identity = cloud.client("sts", stage.home_region).get_caller_identity()
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise UsageError(
+            f"credentials: no usable AWS credentials for stage {stage.stage!r}: {error}",
+            hint="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a laptop, run: ops up",
+        ) from error
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in _EXPIRED:
+            raise UsageError("credentials: they have expired", hint="Sign in again and repeat the command.") from error
+        raise UsageError(f"credentials: AWS does not accept them: {error}", hint="Check AWS_PROFILE.") from error
+    except BotoCoreError as error:
+        raise OpsError(f"{endpoint_name()} cannot be reached: {error}", hint=_reach_hint(stage)) from error
+    account = identity["Account"]
+    if stage.account is not None and account != stage.account:
+        raise RefusedError(
+            f"account: the credentials belong to {account}, and stage {stage.stage!r} lives in {stage.account}",
+            hint="Use that account's credentials, or correct `account` in the stage file.",
+        )
+    cloud.account = account
+    return cloud
+
+
+def endpoint_name() -> str:
+    return os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+
+
+def _reach_hint(stage: Stage) -> str:
+    return f"Start the local cloud: ops up --stage {stage.stage}" if stage.local_cloud else "Check the network."
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn a botocore failure inside the block into an OpsError that says what was being done."""
+    try:
+        yield
+    except ClientError as error:
+        detail = error.response.get("Error", {})
+        raise OpsError(f"{doing}: {detail.get('Code', 'error')}: {detail.get('Message', str(error))}") from error
+    except (EndpointConnectionError, ConnectionError, HTTPClientError) as error:
+        raise OpsError(f"{doing}: no answer from {endpoint_name()}: {error}", hint="Run: ops status") from error
+    except BotoCoreError as error:
+        raise OpsError(f"{doing}: {error}") from error

@@ -1,0 +1,442 @@
+"""The ``ops`` command: each subcommand reads its input, calls one operation, and shows what it returned.
+
+Exit status, of every command: 0 pass, 1 fail, 2 refused or wrong usage (nothing was changed), 3 error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ops.errors import EXIT_ERROR, EXIT_FAIL, EXIT_PASS, EXIT_REFUSED, OpsError, UsageError
+from ops.stage import Stage, load_stage
+
+app = typer.Typer(
+    name="ops",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Operate Atoll: deploy, look, send, replay, compare, report. `ops COMMAND --help` has examples.",
+)
+fault_app = typer.Typer(no_args_is_help=True, help="Break the local cloud on purpose, and mend it.")
+app.add_typer(fault_app, name="fault")
+
+out = Console()
+err = Console(stderr=True)
+
+StageOption = Annotated[str, typer.Option("--stage", "-s", help="A file deploy/stages/STAGE.yml.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+RegionsOption = Annotated[list[str] | None, typer.Option("--region", "-r", help="Only this region; repeatable.")]
+
+
+def main() -> None:
+    """Run the command line; turn every error into one message, a way on, and the exit status of the contract."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except OpsError as error:
+        sys.exit(_explain(error))
+    except KeyboardInterrupt:
+        err.print("[bold]stopped[/bold]: by the operator")
+        sys.exit(EXIT_ERROR)
+    except typer.Abort:
+        sys.exit(EXIT_ERROR)
+    except Exception as error:
+        # click's own usage errors know how to show themselves, and their status is 2.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        sys.exit(EXIT_REFUSED)
+
+
+def _explain(error: OpsError) -> int:
+    err.print(f"[bold red]error:[/bold red] {_plain(str(error))}", highlight=False)
+    if error.hint:
+        err.print(f"[bold]next:[/bold]  {_plain(error.hint)}", highlight=False)
+    return error.exit_status
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _say(message: str) -> None:
+    err.print(f"[dim]·[/dim] {_plain(message)}", highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def _enter(name: str) -> Stage:
+    """Load a stage; when it runs on the local cloud, point this process (and what it starts) there."""
+    stage = load_stage(name)
+    if stage.local_cloud is not None:
+        from ops.local import cloud as local_cloud
+
+        running = local_cloud.current()
+        if running is not None:
+            local_cloud.activate(running)
+        elif "AWS_ENDPOINT_URL" not in os.environ:
+            raise UsageError("the local cloud is not running", hint=f"Start it: ops up --stage {name}")
+    return stage
+
+
+@contextmanager
+def _bar(what: str, total: int, quiet: bool) -> Iterator[Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=quiet) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+# --- the local cloud ---------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="Local cloud")
+def up(stage: StageOption = "local") -> None:
+    """Start the local cloud, deploy every region, provision the global resources. Safe to repeat.
+
+    Example: ops up
+    """
+    from ops.local import bringup
+
+    settings = load_stage(stage)
+    cloud = bringup.start(settings, _say)
+    bringup.deploy_regions(cloud, _say)
+    bringup.provision_global(settings, cloud, _say)
+    out.print(f"The local cloud is up: {cloud.edge_url}  (look around: ops status, make lab; end it: ops down)")
+
+
+@app.command(rich_help_panel="Local cloud")
+def down(stage: StageOption = "local") -> None:
+    """Stop the local cloud and everything it started; what it held is gone.
+
+    Example: ops down
+    """
+    from ops.local import bringup
+    from ops.local import cloud as local_cloud
+
+    bringup.require_local(load_stage(stage))
+    stopped = local_cloud.down(_say)
+    out.print(f"Stopped: {', '.join(stopped)}" if stopped else "The local cloud was not running.")
+
+
+@app.command(rich_help_panel="Local cloud")
+def lab(
+    stage: StageOption = "local", browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True
+) -> None:
+    """JupyterLab on the runbooks, bound to loopback, with the stage's environment.
+
+    Example: ops lab --stage local --no-browser
+    """
+    from ops.stage import ROOT
+
+    _enter(stage)
+    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
+    command += ["--LabApp.default_url=/lab/tree/notebooks"] + ([] if browser else ["--no-browser"])
+    os.chdir(ROOT)
+    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, fixed arguments
+
+
+# --- deploy and look ---------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="Stage")
+def deploy(stage: StageOption, region: RegionsOption = None, as_json: JsonOption = False) -> None:
+    """Deploy the regional stack with `sls deploy`, in waves; a red region stops it and all go back.
+
+    Example: ops deploy --stage prod
+    Example: ops deploy --stage dev --region eu-west-1
+    """
+    from dataclasses import asdict
+
+    from ops import deploy as operation
+    from ops.aws import connect
+
+    cloud = connect(_enter(stage))
+    outcomes = operation.deploy(cloud, region, _say)
+    if as_json:
+        _print_json({"stage": stage, "regions": [asdict(outcome) for outcome in outcomes]})
+    else:
+        table = Table("region", "outcome", "seconds", "detail")
+        for outcome in outcomes:
+            table.add_row(outcome.region, outcome.outcome, f"{outcome.seconds:.1f}", _plain(outcome.detail))
+        out.print(table)
+    raise typer.Exit(EXIT_PASS if all(outcome.ok for outcome in outcomes) else EXIT_FAIL)
+
+
+@app.command(rich_help_panel="Stage")
+def status(stage: StageOption = "local", as_json: JsonOption = False) -> None:
+    """One row a region: stack, API, table replica, archive, queues, DLQs. Exits 1 when a region is not healthy.
+
+    Example: ops status --stage local --json
+    """
+    from ops.aws import connect
+    from ops.stack import MISSING
+    from ops.status import status as operation
+
+    seen = operation(connect(_enter(stage)))
+    if as_json:
+        _print_json(seen.as_json())
+    else:
+        table = Table(
+            "region", "healthy", "stack", "/status", "table", "archive", "queues", "DLQs", title=f"Stage {seen.stage}"
+        )
+        for row in seen.regions:
+            table.add_row(
+                row.region,
+                "✔ yes" if row.healthy else "✘ no",
+                row.stack,
+                str(row.api_status or "no answer"),
+                row.table_status,
+                row.archive or MISSING,
+                str(sum(queue.depth for queue in row.queues)),
+                str(sum(dlq.depth for dlq in row.dlqs)),
+            )
+        out.print(table)
+        for row in seen.regions:
+            for problem in row.problems:
+                out.print(f"✘ {row.region}: {_plain(problem)}", highlight=False)
+        out.print(f"edge {seen.edge_url}", highlight=False)
+    raise typer.Exit(EXIT_PASS if seen.healthy else EXIT_FAIL)
+
+
+# --- traffic -----------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="Stage")
+def send(
+    stage: StageOption = "local",
+    count: Annotated[int, typer.Option(help="How many requests.")] = 100,
+    duplicates: Annotated[float, typer.Option(help="Share of them that repeat an earlier event, 0 to 1.")] = 0.0,
+    invalid: Annotated[float, typer.Option(help="Share of them that lack a required attribute, 0 to 1.")] = 0.0,
+    city: Annotated[list[str] | None, typer.Option("--from", help="A caller's city; repeatable.")] = None,
+    region: Annotated[str, typer.Option(help="Send to this region's API, past the edge.")] = "",
+    again: Annotated[Path | None, typer.Option(help="Send the accepted events of this --out file once more.")] = None,
+    out_file: Annotated[Path | None, typer.Option("--out", help="Write a JSON line for each event.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight at once.")] = 16,
+    seed: Annotated[int | None, typer.Option(help="Makes the mix of traffic repeatable.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send real CloudEvents through the edge and record what became of each. Exits 1 when one got no final answer.
+
+    Example: ops send --count 500 --duplicates 0.2 --from Mumbai --from London --out sent.jsonl
+    Example: ops send --again sent.jsonl --region ap-south-1
+    """
+    from ops import send as operation
+    from ops import stack
+    from ops.aws import connect, explained
+
+    cloud = connect(_enter(stage))
+    if again is not None:
+        requests = operation.again(again)
+    else:
+        traffic = operation.Traffic(count, duplicates, invalid, tuple(city) if city else operation.CITIES, seed)
+        requests = traffic.plan()
+    base_url = cloud.edge_url
+    if region:
+        with explained(f"{region}: reading stack {cloud.stage.stack}"):
+            api_id = stack.read(cloud, cloud.stage.require_region(region)).api_id
+        if api_id is None:
+            raise UsageError(f"region: {region} has no stack yet", hint=f"Deploy it: ops deploy --stage {stage}")
+        base_url = cloud.api_url(api_id, region)
+    with _bar("sending", len(requests), quiet=as_json) as advance:
+        results = operation.send(
+            base_url, requests, concurrency=concurrency, out=out_file, progress=lambda _: advance()
+        )
+    figures = operation.summary(results)
+    if as_json:
+        _print_json(figures)
+    else:
+        table = Table("figure", "value")
+        for name, value in figures.items():
+            table.add_row(name, json.dumps(value) if isinstance(value, dict) else str(value))
+        out.print(table)
+    raise typer.Exit(EXIT_FAIL if figures["failed"] else EXIT_PASS)
+
+
+# --- runbooks ----------------------------------------------------------------------------------------------------
+
+
+@app.command("list", rich_help_panel="Runbooks")
+def list_runbooks(as_json: JsonOption = False) -> None:
+    """The runbooks: what each is for, and its parameters with types and defaults.
+
+    Example: ops list
+    """
+    from dataclasses import asdict
+
+    from ops.runbooks import catalogue
+
+    books = catalogue()
+    if as_json:
+        _print_json([asdict(book) for book in books])
+        return
+    for book in books:
+        out.print(f"[bold]{book.name}[/bold]  {_plain(book.summary)}", highlight=False)
+        for parameter in book.parameters:
+            shown = f"    {parameter.name}: {parameter.type_text} = {parameter.default_text}"
+            out.print(f"{_plain(shown)}  [dim]{_plain(parameter.help)}[/dim]", highlight=False)
+        out.print()
+
+
+@app.command(rich_help_panel="Runbooks")
+def run(
+    runbook: Annotated[str, typer.Argument(help="A runbook's name: ops list.")],
+    stage: StageOption = "local",
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value; repeatable.")] = None,
+    apply: Annotated[str, typer.Option(help="Token of the plan to apply; without it, nothing is changed.")] = "",
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds the whole run may take.")] = 1800,
+    as_json: JsonOption = False,
+) -> None:
+    """Execute a runbook with papermill and keep the record under reports/.
+
+    Example: ops run divergence --stage local
+    Example: ops run replay --stage local -p region=us-east-1 -p window_start=2h
+    Example: ops run provision --stage prod --apply 0123456789abcdef
+    """
+    from ops import runbooks
+
+    given: dict[str, str] = {}
+    for text in parameter or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p: {text!r} is not name=value", hint="Example: -p region=us-east-1")
+        given[name] = value
+    book = runbooks.find(runbook)
+    values = runbooks.validate(book, given)
+    outcome = runbooks.run(
+        book, _enter(stage), values, apply, progress=lambda event: _say(str(event)), timeout_s=timeout
+    )
+    if as_json:
+        _print_json({**outcome.result, "directory": str(outcome.directory)})
+    else:
+        show_outcome(outcome)
+    raise typer.Exit(outcome.exit_status)
+
+
+def show_outcome(outcome: Any) -> None:
+    """The checks, the plan's token and the page of one run."""
+    result = outcome.result
+    for check in result["checks"]:
+        out.print(f"{'✔' if check['ok'] else '✘'} {check['name']}: {_plain(check['detail'])}", highlight=False)
+    plan = result["plan"]
+    if plan:
+        for step in plan["steps"]:
+            where = f" ({step['region']})" if step["region"] else ""
+            out.print(
+                f"  {step['action']:7} {_plain(step['resource'])}{where}  {_plain(step['detail'])}", highlight=False
+            )
+        for warning in plan["warnings"]:
+            out.print(f"! {_plain(warning)}", highlight=False)
+        out.print(f"plan token {plan['token']}", highlight=False)
+    out.print(
+        f"[bold]{result['verdict'].upper()}[/bold]  {outcome.directory / 'run.html'}", highlight=False, soft_wrap=True
+    )
+
+
+# --- faults ------------------------------------------------------------------------------------------------------
+
+
+def _faults(stage: str) -> tuple[Any, Any, Stage]:
+    from ops.local import bringup, faults
+    from ops.local import cloud as local_cloud
+
+    settings = _enter(stage)
+    bringup.require_local(settings)
+    running = local_cloud.current()
+    if running is None:
+        raise UsageError("the local cloud is not running", hint=f"Start it: ops up --stage {stage}")
+    return faults, running, settings
+
+
+@fault_app.command("region-down")
+def fault_region_down(region: str, stage: StageOption = "local") -> None:
+    """Take a region away: its API fails, calls to it are reset, its processing stops.
+
+    Example: ops fault region-down us-east-1
+    """
+    faults, running, settings = _faults(stage)
+    out.print(str(faults.region_down(running, settings, region)), highlight=False)
+
+
+@fault_app.command("replication-cut")
+def fault_replication_cut(
+    a: str,
+    b: str,
+    lose: Annotated[bool, typer.Option("--lose", help="Drop for ever what is written while it is cut.")] = False,
+    stage: StageOption = "local",
+) -> None:
+    """Stop replication between two regions, both ways.
+
+    Example: ops fault replication-cut us-east-1 ap-south-1 --lose
+    """
+    faults, running, settings = _faults(stage)
+    out.print(str(faults.replication_cut(running, settings, a, b, lose=lose)), highlight=False)
+
+
+def _api_fault(kind: str) -> None:
+    @fault_app.command(kind)
+    def command(
+        service: str,
+        region: Annotated[str | None, typer.Option(help="Only calls to this region.")] = None,
+        rate: Annotated[float, typer.Option(help="Share of the calls: above 0, up to 1.")] = 1.0,
+        stage: StageOption = "local",
+    ) -> None:
+        faults, running, settings = _faults(stage)
+        out.print(str(faults.api_fault(running, settings, kind, service, region=region, rate=rate)), highlight=False)
+
+    command.__doc__ = f"Make calls to a service {kind}."
+
+
+for _kind in ("throttle", "latency", "reset"):
+    _api_fault(_kind)
+
+
+@fault_app.command("list")
+def fault_list(stage: StageOption = "local", as_json: JsonOption = False) -> None:
+    """What is broken now."""
+    from dataclasses import asdict
+
+    faults, running, settings = _faults(stage)
+    current = faults.list_faults(running, settings)
+    if as_json:
+        _print_json([asdict(fault) for fault in current])
+    elif not current:
+        out.print("Nothing is broken.")
+    for fault in [] if as_json else current:
+        out.print(str(fault), highlight=False)
+
+
+@fault_app.command("heal")
+def fault_heal(
+    fault: Annotated[str, typer.Argument(help="A fault's id (ops fault list); all of them without it.")] = "",
+    stage: StageOption = "local",
+) -> None:
+    """Mend one fault, or all.
+
+    Example: ops fault heal
+    """
+    faults, running, settings = _faults(stage)
+    healed = faults.heal(running, settings, fault or None)
+    out.print(
+        f"Healed: {', '.join(str(each) for each in healed)}" if healed else "Nothing was broken.", highlight=False
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""From nothing to a platform that runs on this machine: processes, regional stacks, global resources. Idempotent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ops import deploy, provision, runbooks
+from ops.aws import Cloud, connect
+from ops.errors import OpsError, UsageError
+from ops.local import cloud as local_cloud
+from ops.stage import Stage
+
+Progress = Callable[[str], None]
+
+
+def require_local(stage: Stage) -> None:
+    """Raise UsageError when the stage is not one that runs on the local cloud."""
+    if stage.local_cloud is None:
+        raise UsageError(
+            f"stage: {stage.stage!r} runs on AWS, not on the local cloud; accepted: a stage file with `local_cloud`",
+            hint=f"To deploy it: ops deploy --stage {stage.stage}",
+        )
+
+
+def start(stage: Stage, progress: Progress) -> Cloud:
+    """Start the local cloud's processes unless they run, and point this process at them."""
+    require_local(stage)
+    local_cloud.activate(local_cloud.up(stage, progress))
+    return connect(stage)
+
+
+def deploy_regions(cloud: Cloud, progress: Progress) -> list[deploy.Deployment]:
+    """Deploy every region with sls.
+
+    Raises:
+        OpsError: a region did not come up.
+    """
+    outcomes = deploy.deploy(cloud, progress=progress)
+    red = [outcome for outcome in outcomes if not outcome.ok]
+    if red:
+        raise OpsError("\n".join(f"{outcome.region}: {outcome.outcome}: {outcome.detail}" for outcome in red))
+    return outcomes
+
+
+def provision_global(stage: Stage, cloud: Cloud, progress: Progress) -> list[runbooks.RunOutcome]:
+    """Execute the ``provision`` runbook, plan and then apply, when there is something to provision.
+
+    Raises:
+        OpsError: a run did not pass.
+    """
+    if not provision.plan(cloud).changes:
+        progress("global resources: nothing to change")
+        return []
+    planned = run_passing("provision", stage, {}, progress)
+    return [planned, run_passing("provision", stage, {}, progress, token=planned.result["plan"]["token"])]
+
+
+def run_passing(
+    name: str, stage: Stage, parameters: dict[str, str], progress: Progress, token: str = ""
+) -> runbooks.RunOutcome:
+    """Run one runbook and insist on its verdict.
+
+    Raises:
+        OpsError: the verdict is not ``pass``; the message has the failed checks.
+    """
+    book = runbooks.find(name)
+    outcome = runbooks.run(
+        book, stage, runbooks.validate(book, parameters), token, progress=lambda event: progress(str(event))
+    )
+    if outcome.exit_status != 0:
+        failed = "; ".join(f"{c['name']}: {c['detail']}" for c in outcome.result["checks"] if not c["ok"])
+        raise OpsError(f"{name}: {outcome.result['verdict']}: {failed}", hint=f"Its page: {outcome.page}")
+    return outcome

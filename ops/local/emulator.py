@@ -1,0 +1,670 @@
+"""The emulated AWS: starts ministack on loopback, with a small, named set of its internals replaced.
+
+Each replacement is listed in ``REPLACEMENTS`` with its reason; each exists because AWS behaves otherwise and no API of
+the emulator can be told so. Before anything is replaced, the version and the parameters of every internal that is
+replaced or used are compared with what this file was written against, and a difference stops the start: a silent
+mismatch would make tests prove nothing. ``/_atoll/...`` on the emulator's port is the control endpoint.
+
+Run as ``python -m ops.local.emulator --port N``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import copy
+import importlib
+import importlib.metadata
+import inspect
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass
+from types import ModuleType
+from typing import Any, NoReturn, cast
+
+from ops.local.processes import hold_lifeline
+from ops.local.replication import NS_PER_MS, ReplicationLog, Write, settled
+from ops.local.telemetry import Counts, Datum, EmfError, QueueSample, Scope, Series, parse_emf, sample_queue
+
+MINISTACK_VERSION = "1.5.33"
+TICK_S = 1.0
+SAMPLE_EVERY_S = 5.0
+REPEAT_UNCHANGED_EVERY_S = 60.0
+PUMP_LIMIT = 500
+WARM_WORKERS = max(2, min(8, 2 * (os.cpu_count() or 1)))
+WAIT_FOR_WARM_WORKER_S = 1.0
+
+logger = logging.getLogger("atoll")
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """An internal of ministack that is replaced: where, its parameters, and why."""
+
+    target: str
+    parameters: tuple[str, ...]
+    reason: str
+
+
+REPLACEMENTS = (
+    Replacement(
+        "services.dynamodb._replicate_write",
+        ("table", "event_name", "old_item", "new_item"),
+        "Replicas of a global table converge asynchronously on AWS, last writer wins. ministack applies a write to all "
+        "replicas before it answers, with no lag, no conflict and no way to cut a pair of regions.",
+    ),
+    Replacement(
+        "services.dynamodb._create_replica",
+        ("name", "table", "region"),
+        "A replica added while writes are in flight must receive those too; the copy alone lacks them.",
+    ),
+    Replacement(
+        "services.lambda_svc._execute_function_dispatch",
+        ("func", "config", "event", "request_id", "started"),
+        "CloudWatch gets Invocations, Errors and Duration of every invocation, and the metrics embedded in its log. "
+        "ministack counts the Invoke API only and ingests no embedded metrics. It also starts a process for each "
+        "concurrent invocation: on a laptop a burst of cold starts takes longer than a few warm workers in turn, so an "
+        "invocation first waits a moment for one of those.",
+    ),
+    Replacement(
+        "services.lambda_svc._emit_lambda_metrics",
+        ("function_name", "duration_ms", "error", "throttle"),
+        "Silenced: what it counted is counted above, once for each invocation.",
+    ),
+    Replacement(
+        "services.lambda_svc._acquire_execution_slot",
+        ("func", "config"),
+        "Throttles are published per function wherever the invocation came from.",
+    ),
+    Replacement(
+        "services.lambda_svc._iter_all_esms",
+        (),
+        "A region taken away reads no queue and no stream, without any change to its event source mappings.",
+    ),
+    Replacement(
+        "services.apigateway.handle_execute",
+        ("api_id", "stage", "path", "method", "headers", "body", "query_params", "raw_query_string"),
+        "AWS/ApiGateway publishes Count, 4xx, 5xx and Latency per API; ministack publishes nothing. "
+        "The APIs of a region taken away answer 503.",
+    ),
+    Replacement(
+        "services.eventbridge._invoke_target",
+        ("target", "event", "rule", "view"),
+        "AWS/Events publishes Invocations per rule; ministack publishes nothing.",
+    ),
+    Replacement(
+        "services.eventbridge._dispatch_to_event_bus",
+        ("spec", "event", "rule", "event_path", "target_input_payload"),
+        "A rule may have a bus of another region as its target; ministack drops those events silently.",
+    ),
+    Replacement("app.app", ("scope", "receive", "send"), "Carries the control endpoint /_atoll/ and the ticks."),
+)
+
+# Used, not replaced: the same care applies.
+_USED = {
+    "core.responses.request_scope": ("account_id", "region"),
+    "core.responses.get_account_id": (),
+    "core.responses.get_region": (),
+    "services.dynamodb._replica_group": ("table",),
+    "services.dynamodb._extract_key_val": ("attr",),
+    "services.dynamodb._set_item": ("table", "pk_val", "sk_val", "item"),
+    "services.dynamodb._remove_item": ("table", "pk_val", "sk_val"),
+    "services.dynamodb._emit_stream_event": ("table_name", "event_name", "old_item", "new_item", "replicate"),
+    "services.cloudwatch._store_datum": (
+        "namespace",
+        "name",
+        "dims",
+        "ts",
+        "unit",
+        "value",
+        "values",
+        "counts",
+        "stat_values",
+    ),
+    "services.cloudwatch._evaluate_all_alarms": (),
+    "services.apigateway.find_api_scope": ("api_id",),
+    "app.main": (),
+}
+_USED_STATE = (
+    "services.dynamodb._tables",
+    "services.sqs._queues",
+    "services.sqs._queues_lock",
+    "services.cloudwatch._alarms",
+    "app._MAIN_LOOP",
+)
+
+
+class IncompatibleEmulatorError(RuntimeError):
+    """The installed ministack is not the one that the replacements were written for."""
+
+
+def check_compatible() -> None:
+    """Compare version and signatures.
+
+    Raises:
+        IncompatibleEmulatorError: lists every difference.
+    """
+    version = importlib.metadata.version("ministack")
+    problems = [] if version == MINISTACK_VERSION else [f"version is {version}, expected {MINISTACK_VERSION}"]
+    expected = {one.target: one.parameters for one in REPLACEMENTS} | _USED
+    for target, parameters in expected.items():
+        function = _resolve(target)
+        if function is None:
+            problems.append(f"{target} is gone")
+        elif tuple(inspect.signature(function).parameters) != parameters:
+            found = ", ".join(inspect.signature(function).parameters)
+            problems.append(f"{target} takes ({found}), expected ({', '.join(parameters)})")
+    problems += [f"{target} is gone" for target in _USED_STATE if not _has(target)]
+    if problems:
+        raise IncompatibleEmulatorError(
+            "ministack does not fit ops/local/emulator.py:\n  "
+            + "\n  ".join(problems)
+            + f"\nInstall the pinned version (ministack=={MINISTACK_VERSION}), or review each replacement."
+        )
+
+
+def _module(target: str) -> tuple[ModuleType, str]:
+    module, _, name = target.rpartition(".")
+    return importlib.import_module(f"ministack.{module}"), name
+
+
+def _resolve(target: str) -> Any:
+    module, name = _module(target)
+    return getattr(module, name, None)
+
+
+def _has(target: str) -> bool:
+    module, name = _module(target)
+    return hasattr(module, name)
+
+
+class GlobalTables:
+    """Replicates the writes of global tables through a ReplicationLog, on the loop that serves requests.
+
+    DynamoDB handlers run on that loop too, so a delivery never interleaves with one of them.
+    """
+
+    def __init__(self, default_lag_ms: float, publish: Callable[[Scope, str, str, float], None]) -> None:
+        self._dynamodb = importlib.import_module("ministack.services.dynamodb")
+        self._responses = importlib.import_module("ministack.core.responses")
+        self._app = importlib.import_module("ministack.app")
+        self._create = self._dynamodb._create_replica
+        self._publish = publish
+        self._lock = threading.RLock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_ns: int | None = None
+        self._woken = False
+        self.log = ReplicationLog(apply=self._apply, clock=time.monotonic_ns, default_lag_ms=default_lag_ms)
+
+    def replicate_write(
+        self, table: dict[str, Any], event_name: str, old_item: dict[str, Any] | None, new_item: dict[str, Any] | None
+    ) -> None:
+        """Stands in for ``_replicate_write``: takes the write down and returns."""
+        regions = self._dynamodb._replica_group(table)
+        item = new_item if new_item is not None else old_item
+        if not regions or item is None:
+            return
+        account, home = self._responses.get_account_id(), self._responses.get_region()
+        with self._lock:
+            # The emulator updates items in place: what is on its way must be what was written.
+            payload = None if new_item is None else copy.deepcopy(new_item)
+            self.log.record((account, table["TableName"]), home, regions, self._key(table, item), payload)
+        self._wake()
+
+    def create_replica(self, name: str, table: dict[str, Any], region: str) -> None:
+        """Stands in for ``_create_replica``: the copy, and then what is still on its way to the table copied."""
+        with self._lock:
+            self._create(name, table, region)
+            self.log.add_replica((self._responses.get_account_id(), name), self._responses.get_region(), region)
+        self._wake()
+
+    def change(self, action: Callable[[ReplicationLog], None]) -> None:
+        """Change lags or cuts, then deliver what that made due."""
+        with self._lock:
+            action(self.log)
+        self._wake()
+
+    def state(self) -> dict[str, Any]:
+        """What ``GET /_atoll/replication`` answers."""
+        with self._lock:
+            self._list_links()
+            links = self.log.links()
+        return {
+            "default_lag_ms": self.log.default_lag_ms,
+            "idle": settled(links),
+            "pending": sum(link.pending for link in links),
+            "held": sum(link.pending for link in links if link.cut),
+            "dropped": sum(link.dropped for link in links),
+            "links": [asdict(link) for link in links],
+        }
+
+    def _list_links(self) -> None:
+        for table in self._dynamodb._tables.all_values():
+            self.log.connect(self._dynamodb._replica_group(table))
+
+    def _wake(self) -> None:
+        """Have ``_deliver`` run soon, once for all that asked until then."""
+        loop = self._app._MAIN_LOOP
+        with self._lock:
+            if loop is None or self._woken:
+                return
+            self._woken = True
+        loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        with self._lock:
+            self._woken = False
+            due_ns = self.log.pump(PUMP_LIMIT)
+            if due_ns == self._timer_due_ns and self._timer is not None:
+                return
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._timer_due_ns = None, due_ns
+            if due_ns is not None:
+                wait_s = max(0.0, (due_ns - time.monotonic_ns()) / 1e9)
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._deliver()
+
+    def _key(self, table: dict[str, Any], item: dict[str, Any]) -> tuple[Any, Any]:
+        extract = self._dynamodb._extract_key_val
+        # "__no_sort__" is the emulator's own place for items of a table without a sort key.
+        sort = extract(item.get(table["sk_name"])) if table["sk_name"] else "__no_sort__"
+        return extract(item.get(table["pk_name"])), sort
+
+    def _apply(self, write: Write, region: str) -> bool:
+        account, name = cast("tuple[str, str]", write.table)
+        partition, sort = cast("tuple[Any, Any]", write.key)
+        with self._responses.request_scope(account, region):
+            table = self._dynamodb._tables.get(name)
+            if table is None or write.source not in self._dynamodb._replica_group(table):
+                return False  # deleted, or taken out of the group, since the write was made
+            previous = table["items"].get(partition, {}).get(sort)
+            if write.item is None:
+                self._dynamodb._remove_item(table, partition, sort)
+            else:
+                self._dynamodb._set_item(table, partition, sort, copy.deepcopy(write.item))
+            if write.item is not None or previous is not None:
+                event = "REMOVE" if write.item is None else "MODIFY" if previous else "INSERT"
+                self._dynamodb._emit_stream_event(name, event, previous, copy.deepcopy(write.item), replicate=False)
+        lag_ms = (time.monotonic_ns() - write.recorded_ns) / NS_PER_MS
+        self._publish(Scope(account, write.source), name, region, float(round(lag_ms)))
+        return True
+
+
+class Telemetry:
+    """Publishes to the emulated CloudWatch what AWS services publish by themselves."""
+
+    def __init__(self) -> None:
+        self._cloudwatch = importlib.import_module("ministack.services.cloudwatch")
+        self._sqs = importlib.import_module("ministack.services.sqs")
+        self._responses = importlib.import_module("ministack.core.responses")
+        self._counts = Counts()
+        self._embedded: list[tuple[Scope, Datum]] = []
+        self._lock = threading.Lock()
+        self._last_samples: dict[tuple[Scope, str], tuple[QueueSample, float]] = {}
+        self._next_sample_s = 0.0
+        self.rejected_lines = 0
+
+    def here(self) -> Scope:
+        return Scope(self._responses.get_account_id(), self._responses.get_region())
+
+    def count(self, scope: Scope, metric: str, dimensions: dict[str, str], value: float, unit: str = "Count") -> None:
+        """Take one value of ``metric``, named ``<namespace>/<name>``."""
+        namespace, _, name = metric.rpartition("/")
+        self._counts.add(Series(scope, namespace, name, tuple(dimensions.items()), unit), value)
+
+    def invocation(self, scope: Scope, function: str, *, duration_ms: float, error: bool) -> None:
+        """https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html"""
+        dimensions = {"FunctionName": function}
+        self.count(scope, "AWS/Lambda/Invocations", dimensions, 1)
+        self.count(scope, "AWS/Lambda/Errors", dimensions, int(error))
+        self.count(scope, "AWS/Lambda/Throttles", dimensions, 0)
+        self.count(scope, "AWS/Lambda/Duration", dimensions, round(duration_ms, 1), "Milliseconds")
+
+    def throttle(self, scope: Scope, function: str) -> None:
+        self.count(scope, "AWS/Lambda/Throttles", {"FunctionName": function}, 1)
+
+    def request(self, scope: Scope, api_id: str, stage: str, *, status: int, latency_ms: float) -> None:
+        """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html"""
+        for dimensions in ({"ApiId": api_id}, {"ApiId": api_id, "Stage": stage}):
+            self.count(scope, "AWS/ApiGateway/Count", dimensions, 1)
+            self.count(scope, "AWS/ApiGateway/4xx", dimensions, int(400 <= status < 500))
+            self.count(scope, "AWS/ApiGateway/5xx", dimensions, int(status >= 500))
+            self.count(scope, "AWS/ApiGateway/Latency", dimensions, float(round(latency_ms)), "Milliseconds")
+
+    def rule_invocation(self, scope: Scope, rule: str, bus: str) -> None:
+        """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html"""
+        for dimensions in ({"RuleName": rule}, {"EventBusName": bus, "RuleName": rule}):
+            self.count(scope, "AWS/Events/Invocations", dimensions, 1)
+
+    def replication(self, scope: Scope, table: str, destination: str, lag_ms: float) -> None:
+        """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html"""
+        dimensions = {"TableName": table, "ReceivingRegion": destination}
+        self.count(scope, "AWS/DynamoDB/ReplicationLatency", dimensions, lag_ms, "Milliseconds")
+
+    def log(self, scope: Scope, text: str) -> None:
+        """Take the metrics embedded in the log of one invocation."""
+        for line in text.splitlines():
+            try:
+                data = parse_emf(line)
+            except EmfError as error:
+                self.rejected_lines += 1
+                logger.warning("embedded metric not ingested: %s", error)
+                continue
+            with self._lock:
+                self._embedded += [(scope, datum) for datum in data]
+
+    def tick(self, now_s: float) -> None:
+        """Store what came in since the last tick, sample the queues, evaluate alarms."""
+        with self._lock:
+            embedded, self._embedded = self._embedded, []
+        data = embedded + self._counts.drain(now_s)
+        if now_s >= self._next_sample_s:
+            self._next_sample_s = now_s + SAMPLE_EVERY_S
+            data += self._queues(now_s)
+        for scope, datum in data:
+            with self._responses.request_scope(scope.account, scope.region):
+                self._cloudwatch._store_datum(
+                    datum.namespace,
+                    datum.name,
+                    dict(datum.dimensions),
+                    datum.timestamp_s,
+                    datum.unit,
+                    None,
+                    list(datum.values),
+                    list(datum.counts),
+                    None,
+                )
+        if data:
+            for account, region in {key[:2] for key, _ in self._cloudwatch._alarms.all_items()}:
+                with self._responses.request_scope(account, region):
+                    self._cloudwatch._evaluate_all_alarms()
+
+    def _queues(self, now_s: float) -> list[tuple[Scope, Datum]]:
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
+        data: list[tuple[Scope, Datum]] = []
+        for (account, region, url), queue in self._sqs._queues.all_items():
+            with self._sqs._queues_lock:
+                messages = list(queue["messages"])
+            sample, series = sample_queue(messages, now_s), (Scope(account, region), url)
+            before, published_s = self._last_samples.get(series, (None, 0.0))
+            if sample == before and now_s - published_s < REPEAT_UNCHANGED_EVERY_S:
+                continue
+            self._last_samples[series] = (sample, now_s)
+            name = url.rstrip("/").rsplit("/", 1)[-1]
+            data += [
+                (series[0], Datum("AWS/SQS", metric, (("QueueName", name),), unit, now_s, (float(value),), (1.0,)))
+                for metric, value, unit in sample.metrics()
+            ]
+        return data
+
+
+class Emulator:
+    """Holds the replacements and the state that the control endpoint changes."""
+
+    def __init__(self, *, lag_ms: float, cloud_id: str) -> None:
+        self.cloud_id = cloud_id
+        self.regions_down: set[str] = set()
+        self.telemetry = Telemetry()
+        self.tables = GlobalTables(lag_ms, self.telemetry.replication)
+        self._responses = importlib.import_module("ministack.core.responses")
+        self._lambda = importlib.import_module("ministack.services.lambda_svc")
+        self._api = importlib.import_module("ministack.services.apigateway")
+        self._events = importlib.import_module("ministack.services.eventbridge")
+        self._app = importlib.import_module("ministack.app")
+        self._original = {one.target: _resolve(one.target) for one in REPLACEMENTS}
+        self._ticks: asyncio.Task[None] | None = None
+        self._workers: dict[tuple[Scope, str], threading.Semaphore] = {}
+
+    def install(self) -> None:
+        """Put every replacement in its place."""
+        for target, function in {
+            "services.dynamodb._replicate_write": self.tables.replicate_write,
+            "services.dynamodb._create_replica": self.tables.create_replica,
+            "services.lambda_svc._execute_function_dispatch": self.execute,
+            "services.lambda_svc._emit_lambda_metrics": self.emit_nothing,
+            "services.lambda_svc._acquire_execution_slot": self.acquire_slot,
+            "services.lambda_svc._iter_all_esms": self.event_source_mappings,
+            "services.apigateway.handle_execute": self.serve_api,
+            "services.eventbridge._invoke_target": self.invoke_target,
+            "services.eventbridge._dispatch_to_event_bus": self.dispatch_to_bus,
+            "app.app": self.serve,
+        }.items():
+            module, name = _module(target)
+            setattr(module, name, function)
+
+    # --- Lambda ------------------------------------------------------------------------------------------------
+
+    def execute(self, func: Any, config: Any, event: Any, request_id: str, started: float) -> Any:
+        scope, function = self.telemetry.here(), config.get("FunctionName", "unknown")
+        workers = self._workers.setdefault((scope, function), threading.Semaphore(WARM_WORKERS))
+        # Never longer: a function that invokes itself would otherwise wait for its own worker for ever.
+        waited = workers.acquire(timeout=WAIT_FOR_WARM_WORKER_S)
+        started = time.time()
+        try:
+            result = self._original["services.lambda_svc._execute_function_dispatch"](
+                func, config, event, request_id, started
+            )
+        finally:
+            if waited:
+                workers.release()
+        duration_ms = (time.time() - started) * 1000
+        answer = result if isinstance(result, dict) else {}
+        self.telemetry.invocation(scope, function, duration_ms=duration_ms, error=bool(answer.get("error")))
+        self.telemetry.log(scope, answer.get("log") or "")
+        return result
+
+    def emit_nothing(self, function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:
+        """Counted by ``execute`` and ``acquire_slot``."""
+
+    def acquire_slot(self, func: Any, config: Any) -> Any:
+        slot, limit = self._original["services.lambda_svc._acquire_execution_slot"](func, config)
+        if slot is None:
+            self.telemetry.throttle(self.telemetry.here(), config.get("FunctionName", "unknown"))
+        return slot, limit
+
+    def event_source_mappings(self) -> Iterator[tuple[str, str, Any]]:
+        for account, region, mapping in self._original["services.lambda_svc._iter_all_esms"]():
+            if region not in self.regions_down:
+                yield account, region, mapping
+
+    # --- API Gateway -------------------------------------------------------------------------------------------
+
+    async def serve_api(  # noqa: PLR0917 (the emulator's own parameters)
+        self,
+        api_id: str,
+        stage: str,
+        path: str,
+        method: str,
+        headers: Any,
+        body: Any,
+        query_params: Any,
+        raw_query_string: str | None = None,
+    ) -> Any:
+        owner = self._api.find_api_scope(api_id)
+        if owner is not None and owner[1] in self.regions_down:
+            return 503, {"Content-Type": "application/json"}, b'{"message":"Service Unavailable"}'
+        started = time.perf_counter()
+        answer = await self._original["services.apigateway.handle_execute"](
+            api_id, stage, path, method, headers, body, query_params, raw_query_string=raw_query_string
+        )
+        if owner is not None:
+            latency_ms = (time.perf_counter() - started) * 1000
+            self.telemetry.request(Scope(*owner), api_id, stage, status=answer[0], latency_ms=latency_ms)
+        return answer
+
+    # --- EventBridge -------------------------------------------------------------------------------------------
+
+    def invoke_target(self, target: Any, event: Any, rule: Any, view: Any = None) -> None:
+        bus = rule.get("EventBusName", "default")
+        self.telemetry.rule_invocation(self.telemetry.here(), rule.get("Name", ""), bus)
+        self._original["services.eventbridge._invoke_target"](target, event, rule, view)
+
+    def dispatch_to_bus(
+        self, spec: Any, event: Any, rule: Any, event_path: Any, target_input_payload: Any = None
+    ) -> None:
+        """The other region's bus, in the same account: the event keeps its id and time, as on AWS."""
+        account = self._responses.get_account_id()
+        region = spec.region if spec.account_id == account else self._responses.get_region()
+        with self._responses.request_scope(account, region):
+            self._original["services.eventbridge._dispatch_to_event_bus"](
+                spec, event, rule, event_path, target_input_payload
+            )
+
+    # --- HTTP --------------------------------------------------------------------------------------------------
+
+    async def serve(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        """ASGI application: the control endpoint, else ministack."""
+        if scope["type"] == "lifespan":
+            self._ticks = asyncio.get_running_loop().create_task(self._tick())
+        if scope["type"] == "http" and scope["path"].startswith("/_atoll/"):
+            await self._control(scope, receive, send)
+            return
+        await self._original["app.app"](scope, receive, send)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                self.telemetry.tick(time.time())
+            except Exception:  # the emulator must outlive a metric that could not be stored
+                logger.exception("telemetry tick failed")
+
+    async def _control(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        try:
+            fields = json.loads(body or b"{}")
+            if not isinstance(fields, dict):
+                raise ControlError(400, f"body: expected an object, not {type(fields).__name__}")
+            status, answer = 200, self.control(scope["method"], scope["path"], fields)
+        except ControlError as error:
+            status, answer = error.status, {"error": str(error)}
+        except ValueError as error:
+            status, answer = 400, {"error": f"body is not valid JSON: {error}"}
+        payload = json.dumps(answer).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+
+    def control(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request to ``/_atoll/...``.
+
+        Raises:
+            ControlError: unknown path, or a field that is missing or wrong.
+        """
+        match method, path:
+            case "GET", "/_atoll/status":
+                return {
+                    "cloud_id": self.cloud_id,
+                    "ministack": MINISTACK_VERSION,
+                    "replacements": [asdict(one) for one in REPLACEMENTS],
+                    "rejected_metric_lines": self.telemetry.rejected_lines,
+                }
+            case "GET", "/_atoll/replication":
+                return self.tables.state()
+            case "GET", "/_atoll/replication/idle":
+                state = self.tables.state()
+                return {name: state[name] for name in ("idle", "pending", "held")}
+            case "PATCH", "/_atoll/replication":
+                self._change_links(body)
+                return self.tables.state()
+            case "GET", "/_atoll/regions":
+                return {"down": sorted(self.regions_down)}
+            case "PATCH", "/_atoll/regions":
+                region, down = _field(body, "region", str), _field(body, "down", bool)
+                (self.regions_down.add if down else self.regions_down.discard)(region)
+                return {"down": sorted(self.regions_down)}
+        raise ControlError(404, f"{method} {path} is not part of the control endpoint")
+
+    def _change_links(self, body: dict[str, Any]) -> None:
+        unknown = set(body) - {"source", "destination", "both", "lag_ms", "cut", "lose"}
+        if unknown:
+            raise ControlError(
+                400, f"{sorted(unknown)[0]}: unknown; accepted: source, destination, both, lag_ms, cut, lose"
+            )
+        source, destination = _field(body, "source", str), _field(body, "destination", str)
+        if source == destination:
+            raise ControlError(400, f"destination: {destination!r} is the source; a link joins two regions")
+        pairs = [(source, destination)]
+        if body.get("both", True):
+            pairs.append((destination, source))
+        lag_ms, cut = body.get("lag_ms"), body.get("cut")
+        if lag_ms is not None and (isinstance(lag_ms, bool) or not isinstance(lag_ms, (int, float)) or lag_ms < 0):
+            raise ControlError(400, f"lag_ms: expected milliseconds, 0 or more, not {lag_ms!r}")
+        if cut is not None and not isinstance(cut, bool):
+            raise ControlError(400, f"cut: expected true or false, not {cut!r}")
+
+        def change(log: ReplicationLog) -> None:
+            for one, other in pairs:
+                if lag_ms is not None:
+                    log.set_lag(one, other, lag_ms)
+                if cut is True:
+                    log.cut(one, other, lose=bool(body.get("lose", False)))
+                elif cut is False:
+                    log.heal(one, other)
+
+        self.tables.change(change)
+
+
+class ControlError(Exception):
+    """A request to the control endpoint that cannot be served."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _field(body: dict[str, Any], name: str, kind: type) -> Any:
+    if not isinstance(body.get(name), kind):
+        raise ControlError(400, f"{name}: missing or not a {kind.__name__}")
+    return body[name]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    parser = argparse.ArgumentParser(prog="ops.local.emulator", description="The emulated AWS of the local cloud.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--lag-ms", type=float, default=200.0, help="default lag of replication between two regions")
+    parser.add_argument("--handlers-endpoint", default="", help="AWS endpoint for the functions (default: this port)")
+    parser.add_argument("--cloud-id", default="", help="echoed by /_atoll/status")
+    options = parser.parse_args(arguments)
+    hold_lifeline()
+    os.environ.update(
+        GATEWAY_PORT=str(options.port),
+        BIND_HOST="127.0.0.1",
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        AWS_ENDPOINT_URL=options.handlers_endpoint or f"http://127.0.0.1:{options.port}",
+    )
+    os.environ.setdefault("LOG_LEVEL", "WARNING")
+    try:
+        check_compatible()
+    except IncompatibleEmulatorError as error:
+        sys.exit(str(error))
+    Emulator(lag_ms=options.lag_ms, cloud_id=options.cloud_id).install()
+    # One loop serves all requests while threads wait on workers: it must not queue 5 ms behind each of them.
+    sys.setswitchinterval(0.0005)
+    sys.argv = ["ministack"]
+    importlib.import_module("ministack.app").main()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

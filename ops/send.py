@@ -1,0 +1,260 @@
+"""Traffic: real CloudEvents through the edge, as a client far from us would send them, and a line about each.
+
+An event is a function of its ``source`` and ``id``: whoever knows the pair can make the event again, which is how a
+record of what was sent is enough to send it a second time (``again``). Sends are retried with a bounded backoff on
+what a client may retry (no answer, 409 in progress, 429, 5xx), always with the same event, so nothing doubles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from cloudevents.core.bindings.http import to_structured_event
+from cloudevents.core.v1.event import CloudEvent
+
+from ops.errors import OpsError, UsageError
+
+CITIES = ("Mumbai", "New York", "London", "Singapore", "Sao Paulo", "Sydney")
+TYPES = ("com.example.order.placed", "com.example.order.paid", "com.example.cart.updated", "com.example.user.signed-in")
+RETRIED = frozenset({409, 429, 500, 502, 503, 504})
+MAX_ATTEMPTS = 5
+TIMEOUT_S = 30.0
+
+
+class Request(NamedTuple):
+    """One request to make; a request that is not ``valid`` lacks a required attribute on purpose."""
+
+    source: str
+    id: str
+    city: str
+    valid: bool
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One event and what became of it; a line of ``ops send --out``.
+
+    ``status`` is the HTTP status of the last attempt, 0 when there was no answer. ``duplicate`` is the platform's own
+    word: it had accepted this event before.
+    """
+
+    event_key: str | None
+    source: str
+    id: str
+    city: str
+    region: str | None
+    status: int
+    latency_ms: float
+    duplicate: bool
+    attempts: int
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == 202
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What to send: ``count`` requests, of which a share are repeats of an earlier event and a share are invalid."""
+
+    count: int
+    duplicates: float = 0.0
+    invalid: float = 0.0
+    cities: tuple[str, ...] = CITIES
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"count: {self.count} is too few; accepted: 1 or more")
+        for name, share in (("duplicates", self.duplicates), ("invalid", self.invalid)):
+            if not 0 <= share < 1:
+                raise UsageError(f"{name}: {share} is not a share; accepted: 0 up to, not including, 1")
+        if self.duplicates + self.invalid >= 1:
+            raise UsageError("duplicates and invalid: together they leave no new event to send")
+
+    def plan(self) -> list[Request]:
+        """The requests in sending order; repeats come after their original."""
+        rng = random.Random(self.seed)  # noqa: S311 - traffic, not cryptography
+        run = f"{int(time.time() * 1000):x}"
+        repeats, broken = round(self.count * self.duplicates), round(self.count * self.invalid)
+        fresh = self.count - repeats - broken
+        kinds = ["fresh"] * (fresh - 1) + ["repeat"] * repeats + ["broken"] * broken
+        rng.shuffle(kinds)
+        planned: list[Request] = []
+        originals: list[Request] = []
+        for number, kind in enumerate(["fresh", *kinds]):
+            city = rng.choice(self.cities)
+            if kind == "repeat":
+                source, event_id, _, _ = rng.choice(originals)
+                planned.append(Request(source, event_id, city, True))
+                continue
+            source = f"/shops/{city.lower().replace(' ', '-')}"
+            request = Request(source, f"{run}-{rng.getrandbits(32):08x}-{number}", city, kind == "fresh")
+            planned.append(request)
+            if kind == "fresh":
+                originals.append(request)
+        return planned
+
+
+def event_for(source: str, event_id: str) -> CloudEvent:
+    """The CloudEvent that ``source`` and ``event_id`` stand for; the same one every time."""
+    rng = random.Random(f"{source}|{event_id}")  # noqa: S311 - traffic, not cryptography
+    sent_ms = int(event_id.split("-", 1)[0], 16)
+    return CloudEvent(
+        attributes={
+            "specversion": "1.0",
+            "id": event_id,
+            "source": source,
+            "type": rng.choice(TYPES),
+            "subject": f"customer-{rng.randrange(500)}",
+            "time": datetime.fromtimestamp(sent_ms / 1000, UTC),
+            "datacontenttype": "application/json",
+        },
+        data={"amount_cents": rng.randrange(100, 50_000), "items": rng.randrange(1, 9), "currency": "EUR"},
+    )
+
+
+def request_for(source: str, event_id: str, valid: bool) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the request; an invalid one lacks the required attribute ``type``."""
+    message = to_structured_event(event_for(source, event_id))
+    body = bytes(message.body)
+    if not valid:
+        broken = json.loads(body)
+        del broken["type"]
+        body = json.dumps(broken).encode()
+    return {**message.headers, "content-type": "application/cloudevents+json"}, body
+
+
+async def _send_one(client: httpx.AsyncClient, url: str, request: Request, token: str | None) -> Sent:
+    source, event_id, city, valid = request
+    headers, body = request_for(source, event_id, valid)
+    headers["x-atoll-city"] = city
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    started = time.perf_counter()
+    status, answer, attempts = 0, None, 0
+    for attempts in range(1, MAX_ATTEMPTS + 1):
+        try:
+            answer = await client.post(url, content=body, headers=headers)
+            status = answer.status_code
+        except httpx.HTTPError:
+            status, answer = 0, None
+        if status not in RETRIED and status != 0:
+            break
+        if attempts < MAX_ATTEMPTS:
+            await asyncio.sleep(0.1 * 2**attempts)
+    content: Any = {}
+    if answer is not None and status == 202:
+        content = answer.json()
+    return Sent(
+        event_key=content.get("event_key"),
+        source=source,
+        id=event_id,
+        city=city,
+        region=content.get("region") or (answer.headers.get("x-atoll-region") if answer is not None else None),
+        status=status,
+        latency_ms=round((time.perf_counter() - started) * 1000, 2),
+        duplicate=answer is not None and answer.headers.get("idempotent-replayed") == "true",
+        attempts=attempts,
+    )
+
+
+async def _send_all(
+    url: str,
+    requests: Sequence[Request],
+    concurrency: int,
+    progress: Callable[[Sent], None],
+    token: str | None,
+) -> list[Sent]:
+    pending: Iterator[tuple[int, Request]] = iter(enumerate(requests))
+    results: dict[int, Sent] = {}
+    # A repeat must not overtake its original by more than the concurrency allows: one shared iterator keeps the order.
+    async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=concurrency)) as client:
+
+        async def worker() -> None:
+            for index, request in pending:
+                results[index] = await _send_one(client, url, request, token)
+                progress(results[index])
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(worker())
+    return [results[index] for index in sorted(results)]
+
+
+def send(
+    base_url: str,
+    requests: Sequence[Request],
+    *,
+    concurrency: int = 16,
+    out: Path | None = None,
+    progress: Callable[[Sent], None] = lambda _: None,
+    token: str | None = None,
+) -> list[Sent]:
+    """Send every request to ``<base_url>/events`` and return a line for each, in sending order.
+
+    Each line is also written to ``out`` as it is known, so that an interrupted run leaves the lines it has.
+
+    Raises:
+        OpsError: nothing answered at all.
+    """
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with (out or Path("/dev/null")).open("w", encoding="utf-8") as lines:
+
+        def record(sent: Sent) -> None:
+            lines.write(json.dumps(asdict(sent)) + "\n")
+            progress(sent)
+
+        results = asyncio.run(_send_all(f"{base_url}/events", requests, concurrency, record, token))
+    if results and all(sent.status == 0 for sent in results):
+        raise OpsError(f"{base_url} gave no answer to any of {len(results)} events", hint="Run: ops status")
+    return results
+
+
+def again(path: Path) -> list[Request]:
+    """The accepted events of an earlier ``--out`` file, once each, to be sent a second time.
+
+    Raises:
+        UsageError: the file is missing or a line is not one of ours.
+    """
+    requests: dict[tuple[str, str], Request] = {}
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                sent = Sent(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise UsageError(f"again: {path}:{number} is not a line of ops send --out: {error}") from error
+            if sent.accepted:
+                requests.setdefault((sent.source, sent.id), Request(sent.source, sent.id, sent.city, True))
+    except OSError as error:
+        raise UsageError(f"again: {path} cannot be read: {error.strerror}") from error
+    return list(requests.values())
+
+
+def summary(results: Sequence[Sent]) -> dict[str, Any]:
+    """Counts and latencies (ms) of a run."""
+    latencies = sorted(sent.latency_ms for sent in results)
+    accepted = [sent for sent in results if sent.accepted]
+    return {
+        "sent": len(results),
+        "accepted": len(accepted),
+        "distinct": len({sent.event_key for sent in accepted}),
+        "duplicates": sum(sent.duplicate for sent in accepted),
+        "rejected": sum(400 <= sent.status < 500 for sent in results),
+        "failed": sum(sent.status == 0 or sent.status >= 500 for sent in results),
+        "retried": sum(sent.attempts > 1 for sent in results),
+        "by_region": dict(sorted(Counter(sent.region or "none" for sent in accepted).items())),
+        "p50_ms": latencies[len(latencies) // 2] if latencies else None,
+        "p99_ms": latencies[min(len(latencies) - 1, int(len(latencies) * 0.99))] if latencies else None,
+    }

@@ -1,0 +1,165 @@
+"""What is there, region by region: stack, API, health, table replica, archive, queues and DLQs. Reads only.
+
+A region is healthy when its stack is complete, its ``/status`` answers 200, its replica is ACTIVE, its archive is
+enabled and its DLQs are empty. What is missing is shown as missing, not as an error: a half-built stage has a status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import httpx
+from botocore.exceptions import ClientError
+
+from ops import queues, stack
+from ops.aws import Cloud, explained
+from ops.errors import OpsError
+from ops.fanout import each
+from ops.stack import MISSING
+
+UNREACHABLE = "UNREACHABLE"
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """A queue and its messages: waiting, being worked on and delayed."""
+
+    name: str
+    depth: int
+
+
+@dataclass(frozen=True)
+class RegionStatus:
+    """One region. ``None`` and ``MISSING`` say that a part is not there."""
+
+    region: str
+    healthy: bool
+    stack: str
+    api_url: str | None
+    api_status: int | None
+    bus: str | None
+    archive: str | None
+    journal_archive: str | None
+    table_status: str
+    queues: list[QueueDepth]
+    dlqs: list[QueueDepth]
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """All regions of a stage; ``endpoint_url`` is None on AWS."""
+
+    stage: str
+    endpoint_url: str | None
+    edge_url: str
+    table: str
+    healthy: bool
+    regions: list[RegionStatus]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(cloud: Cloud) -> StageStatus:
+    """Look at every region at once; takes as long as the slowest. A region out of reach is shown as such."""
+    regions = list(each(cloud.stage.regions, lambda region: _status_or_reason(cloud, region)).values())
+    return StageStatus(
+        stage=cloud.stage.stage,
+        endpoint_url=cloud.endpoint_url,
+        edge_url=cloud.edge_url,
+        table=cloud.stage.table_name,
+        healthy=all(region.healthy for region in regions),
+        regions=regions,
+    )
+
+
+def _status_or_reason(cloud: Cloud, region: str) -> RegionStatus:
+    try:
+        return region_status(cloud, region)
+    except OpsError as error:
+        return RegionStatus(
+            region, False, UNREACHABLE, None, None, None, None, None, UNREACHABLE, [], [], problems=[str(error)]
+        )
+
+
+def region_status(cloud: Cloud, region: str) -> RegionStatus:
+    """Look at one region."""
+    stage = cloud.stage
+    with explained(f"{region}: reading the status"):
+        regional = stack.read(cloud, region)
+        bus = _bus(cloud, region)
+        archive = _archive(cloud, region, stage.archive_name)
+        table_status = _table_status(cloud, region)
+        depths = queues.existing(cloud, region)
+    api_url = cloud.api_url(regional.api_id, region) if regional.api_id else None
+    waiting = [QueueDepth(depth.queue, depth.total) for depth in depths if not depth.dlq]
+    dlqs = [QueueDepth(depth.queue, depth.total) for depth in depths if depth.dlq]
+    expected = 2 * len(stage.processor_names)
+    api_status = probe(api_url) if api_url else None
+    problems = [
+        problem
+        for problem, present in (
+            (f"stack is {regional.status}", not regional.serving),
+            ("API gives no answer" if api_status is None else f"/status answers {api_status}", api_status != 200),
+            ("bus is missing", bus is None),
+            ("archive is missing", archive is None),
+            (f"table is {table_status}", table_status != "ACTIVE"),
+            (f"{expected - len(depths)} of {expected} queues are missing", len(depths) < expected),
+            *((f"{dlq.name} holds {dlq.depth}", dlq.depth > 0) for dlq in dlqs),
+        )
+        if present
+    ]
+    return RegionStatus(
+        region=region,
+        healthy=not problems,
+        stack=regional.status,
+        api_url=api_url,
+        api_status=api_status,
+        bus=bus,
+        archive=archive,
+        journal_archive=None,
+        table_status=table_status,
+        queues=waiting,
+        dlqs=dlqs,
+        problems=problems,
+    )
+
+
+def probe(api_url: str, timeout_s: float = 5.0) -> int | None:
+    """The status code of the region's ``/status``, or None when it gives no answer in time."""
+    try:
+        return httpx.get(f"{api_url}/status", timeout=timeout_s).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def _bus(cloud: Cloud, region: str) -> str | None:
+    try:
+        return cloud.client("events", region).describe_event_bus(Name=cloud.stage.bus)["Name"]
+    except ClientError as error:
+        _raise_unless_missing(error)
+        return None
+
+
+def _archive(cloud: Cloud, region: str, name: str) -> str | None:
+    try:
+        archive = cloud.client("events", region).describe_archive(ArchiveName=name)
+    except ClientError as error:
+        _raise_unless_missing(error)
+        return None
+    return archive["ArchiveName"] if archive["State"] == "ENABLED" else None
+
+
+def _table_status(cloud: Cloud, region: str) -> str:
+    try:
+        return cloud.client("dynamodb", region).describe_table(TableName=cloud.stage.table_name)["Table"]["TableStatus"]
+    except ClientError as error:
+        _raise_unless_missing(error)
+        return MISSING
+
+
+def _raise_unless_missing(error: ClientError) -> None:
+    if error.response["Error"]["Code"] != "ResourceNotFoundException":
+        raise error

@@ -1,0 +1,202 @@
+"""A cloud of moto's, with what moto lacks (global tables) added by botocore hooks, and a record of every call made."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from ops.aws import Cloud
+from ops.stage import Stage
+
+READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan)@)")
+SETTINGS = {
+    "stage": "unit",
+    "account": None,
+    "home_region": "us-east-1",
+    "regions": ["us-east-1", "ap-south-1"],
+    "lambda": {
+        "memory_mb": 256,
+        "architecture": "x86_64",
+        "log_level": "INFO",
+        "log_retention_days": 1,
+        "tracing": "PassThrough",
+    },
+    "processors": {"batch_size": 10, "max_concurrency": 2, "max_receive_count": 3, "visibility_timeout_s": 60},
+    "table": {"event_retention_days": 30, "point_in_time_recovery": True, "deletion_protection": True},
+    "idempotency": {"window_s": 86400, "in_progress_timeout_s": 30},
+    "archive": {"retention_days": 7},
+    "health_check": {"interval_s": 10, "failure_threshold": 2},
+    "dns": {"zone": "atoll.example", "record": "api.atoll.example", "ttl_s": 10},
+}
+QUEUES = ("store", "store-dlq", "activity", "activity-dlq")
+
+
+@dataclass
+class Calls:
+    """Every call in order, as ``service:Operation@region``; ``on`` runs a function at a call, before or after it."""
+
+    made: list[str] = field(default_factory=list)
+    hooks: dict[tuple[str, str], Callable[[], Any]] = field(default_factory=dict)
+
+    @property
+    def mutating(self) -> list[str]:
+        return [call for call in self.made if not READ_ONLY.match(call.split(":")[1])]
+
+    def on(self, moment: str, operation: str, function: Callable[[], Any]) -> None:
+        self.hooks[moment, operation] = function
+
+    def clear(self) -> None:
+        self.made.clear()
+        self.hooks.clear()
+
+    def before(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
+        self.made.append(f"{model.service_model.service_name}:{model.name}@{context['client_region']}")
+        return self.hooks.get(("before", model.name), lambda: None)()
+
+    def after(self, model: Any, **_: Any) -> None:
+        self.hooks.get(("after", model.name), lambda: None)()
+
+
+class GlobalTables:
+    """ReplicaUpdates and Replicas: a replica is a table of moto's in another region; data is not copied."""
+
+    def __init__(self, client: Callable[[str, str], Any]) -> None:
+        self.client = client
+        self.status: dict[str, str] = {}
+
+    def update_table(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
+        request = json.loads(params["body"])
+        if "ReplicaUpdates" not in request:
+            return None
+        for update in request["ReplicaUpdates"]:
+            region = update["Create"]["RegionName"]
+            home = self.client("dynamodb", context["client_region"])
+            table = home.describe_table(TableName=request["TableName"])["Table"]
+            indexes = [
+                {key: index[key] for key in ("IndexName", "KeySchema", "Projection")}
+                for index in table["GlobalSecondaryIndexes"]
+            ]
+            replica = self.client("dynamodb", region)
+            replica.create_table(
+                TableName=request["TableName"],
+                AttributeDefinitions=table["AttributeDefinitions"],
+                KeySchema=table["KeySchema"],
+                GlobalSecondaryIndexes=indexes,
+                BillingMode="PAY_PER_REQUEST",
+                StreamSpecification=table["StreamSpecification"],
+            )
+            replica.update_time_to_live(
+                TableName=request["TableName"],
+                TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
+            )
+            self.status.setdefault(region, "ACTIVE")
+        return SimpleNamespace(status_code=200), {"TableDescription": {}}
+
+    def describe_table(self, parsed: dict[str, Any], **_: Any) -> None:
+        if "Table" in parsed and self.status:
+            parsed["Table"]["Replicas"] = [{"RegionName": r, "ReplicaStatus": s} for r, s in self.status.items()]
+
+
+class Stacks:
+    """CloudFormation as far as it is asked here: which regional stacks there are, and what they put out."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, str] = {}
+
+    def describe_stacks(self, context: dict[str, Any], **_: Any) -> Any:
+        status = self.status.get(context["client_region"])
+        if status is None:
+            error = {"Code": "ValidationError", "Message": "Stack with id atoll-unit does not exist"}
+            return SimpleNamespace(status_code=400), {"Error": error}
+        stack = {"StackStatus": status, "Outputs": [{"OutputKey": "ApiId", "OutputValue": "a1b2c3d4e5"}]}
+        return SimpleNamespace(status_code=200), {"Stacks": [stack]}
+
+
+class Hub:
+    """Leads botocore's hooks to the running test's parts, so that clients are made once for all tests."""
+
+    def __init__(self) -> None:
+        self.session = boto3.Session("test", "test", region_name="us-east-1")
+        self.clients: dict[tuple[str, str], Any] = {}
+        self.renew()
+        events = self.session.events
+        events.register_first("before-call", self._to("calls", "before"))
+        events.register("after-call", self._to("calls", "after"))
+        events.register("before-call.dynamodb.UpdateTable", self._to("tables", "update_table"))
+        events.register("after-call.dynamodb.DescribeTable", self._to("tables", "describe_table"))
+        events.register("before-call.cloudformation.DescribeStacks", self._to("stacks", "describe_stacks"))
+
+    def _to(self, part: str, method: str) -> Callable[..., Any]:
+        # Looked up at each call: the part is another in each test.
+        def forward(**call: Any) -> Any:
+            return getattr(getattr(self, part), method)(**call)
+
+        return forward
+
+    def renew(self) -> None:
+        self.calls, self.tables, self.stacks = Calls(), GlobalTables(self.client), Stacks()
+
+    def client(self, service: str, region: str) -> Any:
+        if (service, region) not in self.clients:
+            self.clients[service, region] = self.session.client(service, region)
+        return self.clients[service, region]
+
+
+@pytest.fixture(scope="session")
+def shared_hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+def hub(shared_hub: Hub) -> Iterator[Hub]:
+    shared_hub.renew()
+    with mock_aws():
+        yield shared_hub
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage.model_validate(SETTINGS)
+
+
+@pytest.fixture
+def calls(hub: Hub) -> Calls:
+    return hub.calls
+
+
+@pytest.fixture
+def global_tables(hub: Hub) -> GlobalTables:
+    return hub.tables
+
+
+@pytest.fixture
+def stacks(hub: Hub) -> Stacks:
+    return hub.stacks
+
+
+@pytest.fixture
+def account(stage: Stage, hub: Hub) -> Cloud:
+    """An account in which nothing is deployed yet."""
+    cloud = Cloud(stage, "123456789012", hub.session)
+    cloud.client = hub.client  # type: ignore[method-assign]
+    return cloud
+
+
+@pytest.fixture
+def deployed(account: Cloud, stacks: Stacks, calls: Calls) -> Cloud:
+    """An account with the regional stack's bus and queues in every region."""
+    for region in account.stage.regions:
+        stacks.status[region] = "CREATE_COMPLETE"
+        account.client("events", region).create_event_bus(Name=account.stage.bus)
+        for name in QUEUES:
+            account.client("sqs", region).create_queue(QueueName=f"atoll-unit-{name}")
+    calls.clear()
+    return account

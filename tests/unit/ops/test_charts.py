@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from ops import charts
+from ops.charts import Chart, NoData
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def rows(
+    minutes: list[int], region: str = "us-east-1", values: list[float | None] | None = None
+) -> list[dict[str, Any]]:
+    return [
+        {"time": START + timedelta(minutes=m), "lag_ms": values[i] if values else float(m), "region": region}
+        for i, m in enumerate(minutes)
+    ]
+
+
+def drawn(data: Any, **more: Any) -> Chart:
+    chart = charts.lines(data, x="time", y="lag_ms", colour="region", title="Lag", unit="ms", **more)
+    assert isinstance(chart, Chart)
+    return chart
+
+
+def strokes(chart: Chart) -> list[str]:
+    """The path of each line drawn."""
+    marks = ElementTree.fromstring(chart.svg)
+    return [p.get("d", "") for p in marks.iter("{http://www.w3.org/2000/svg}path") if p.get("stroke-width") == "2"]
+
+
+def test_lines_when_drawn_is_well_formed_readable_and_asks_for_nothing() -> None:
+    chart = drawn(rows(list(range(10))) + rows(list(range(10)), "ap-south-1"))
+    root = ElementTree.fromstring(chart.svg)
+    assert root.get("role") == "img"
+    assert root.get("aria-label", "").startswith("Lag. us-east-1: 0 to 9 ms, last 9 ms; ap-south-1: 0 to 9 ms")
+    texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"us-east-1", "ap-south-1", "time (UTC), 01 Mar 2026", "lag (ms)", "12:05"} <= texts
+    assert not re.search(r'(?:href|src|url)\s*=\s*"?https?:', chart.svg)
+    assert "<script" not in chart.svg
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        rows([0, 1, 2, 3, 8, 9, 10, 11]),
+        rows([0, 1, 2, 3, 4, 5, 6], values=[1, 2, 3, None, 4, 5, 6]),
+        rows([0, 1, 2, 3, 4, 5, 6], values=[1, 2, 3, float("nan"), 4, 5, 6]),
+    ],
+    ids=["rows missing", "none", "nan"],
+)
+def test_lines_when_points_are_missing_breaks_the_line(data: Any) -> None:
+    (path,) = strokes(drawn(data))
+    assert path.count("M") == 2
+
+
+def test_lines_when_nothing_is_missing_draws_one_line() -> None:
+    (path,) = strokes(drawn(rows(list(range(30)))))
+    assert path.count("M") == 1
+
+
+def test_lines_when_a_point_stands_alone_draws_it() -> None:
+    alone = drawn(rows([0, 1, 2, 3, 4], values=[1, 2, None, 3, None]))
+    together = drawn(rows([0, 1, 2, 3, 4]))
+    assert alone.svg.count("<path") > together.svg.count("<path")
+
+
+def test_lines_when_a_region_is_absent_keeps_the_colour_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "_kept", [])
+    charts.keep_colours(["us-east-1", "ap-south-1"])
+    both = drawn(rows([0, 1, 2]) + rows([0, 1, 2], "ap-south-1"))
+    one = drawn(rows([0, 1, 2], "ap-south-1"))
+    assert charts.PALETTE[0] in both.svg
+    assert charts.PALETTE[1] in one.svg
+    assert charts.PALETTE[0] not in one.svg
+
+
+@pytest.mark.parametrize(
+    "data", [[], pd.DataFrame({"time": [], "lag_ms": [], "region": []}), rows([0, 1], values=[None, float("nan")])]
+)
+def test_charts_when_there_is_no_data_say_so(data: Any) -> None:
+    chart = charts.lines(data, x="time", y="lag_ms", colour="region", title="Lag <p95>")
+    assert isinstance(chart, NoData)
+    assert "no data in this window" in chart._repr_html_()
+    assert "<p95>" not in chart._repr_html_()
+    assert isinstance(charts.bars(data, x="region", y="lag_ms"), NoData)
+    assert isinstance(charts.heatmap(data, x="region", y="time", value="lag_ms"), NoData)
+
+
+def test_lines_when_a_column_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(ValueError, match="columns: speed not in the data, which has time, lag_ms, region"):
+        charts.lines(rows([0]), x="time", y="speed")
+
+
+def test_lines_when_times_are_text_or_naive_or_pandas_are_the_same() -> None:
+    data = rows([0, 1, 2])
+    frame = pd.DataFrame(data)
+    text = [{**row, "time": row["time"].isoformat().replace("+00:00", "Z")} for row in data]
+    naive = [{**row, "time": row["time"].replace(tzinfo=None)} for row in data]
+    expected = strokes(drawn(data))
+    assert strokes(drawn(frame)) == strokes(drawn(text)) == strokes(drawn(naive)) == expected
+
+
+def test_charts_when_two_stand_on_a_page_share_no_id() -> None:
+    first, second = drawn(rows([0, 1, 2])), drawn(rows([0, 1, 5]))
+    ids = [set(re.findall(r'\bid="([^"]+)"', chart.svg)) for chart in (first, second)]
+    assert not ids[0] & ids[1]
+    for chart, own in zip((first, second), ids, strict=True):
+        assert set(re.findall(r"url\(#([^)]+)\)", chart.svg)) <= own
+
+
+def test_charts_when_labels_hold_markup_stay_well_formed() -> None:
+    evil = '<script>alert(1)</script>"&'
+    chart = charts.bars([{"x": evil, "y": 2}], x="x", y="y", title=evil)
+    assert isinstance(chart, Chart)
+    ElementTree.fromstring(chart.svg)
+    assert "<script" not in chart._repr_html_()
+
+
+def test_chart_when_shown_offers_its_data_as_csv() -> None:
+    chart = charts.bars(
+        [{"type": "a,b", "events": 2}, {"type": "c", "events": 3}], x="type", y="events", title="Events"
+    )
+    assert isinstance(chart, Chart)
+    assert chart.csv == 'type,events\n"a,b",2\nc,3\n'
+    assert 'download="events.csv"' in chart._repr_html_()
+
+
+def test_heatmap_when_drawn_writes_each_value() -> None:
+    data = [{"from": "a", "to": "b", "ms": 412.2}, {"from": "b", "to": "a", "ms": 0}]
+    chart = charts.heatmap(data, x="to", y="from", value="ms", unit="ms")
+    assert isinstance(chart, Chart)
+    assert "412.2 ms" in chart.svg
+    assert "0 ms" in chart.svg

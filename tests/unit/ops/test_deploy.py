@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops import deploy
+from ops.aws import Cloud
+from ops.errors import OpsError, UsageError
+from ops.stage import Stage, load_stage
+
+
+class Framework:
+    """Stands in for sls: packages a file, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.code = {"us-east-1": b"code", "ap-south-1": b"code"}
+        self.red: set[tuple[str, str]] = set()
+        self.previous: dict[str, str | None] = {"us-east-1": "1700", "ap-south-1": "1800"}
+
+    def sls(self, arguments: list[str], stage: Stage, region: str) -> str:
+        self.calls.append(
+            (" ".join(arguments[:1] + arguments[2:] if arguments[0] == "rollback" else arguments[:1]), region)
+        )
+        if (arguments[0], region) in self.red:
+            raise OpsError(f"{region}: sls {arguments[0]} failed")
+        if arguments[0] == "package":
+            directory = Path(arguments[2])
+            directory.mkdir(parents=True)
+            (directory / "atoll.zip").write_bytes(self.code[region])
+        return ""
+
+
+@pytest.fixture
+def framework(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Framework:
+    fake = Framework()
+    monkeypatch.setattr(deploy, "PACKAGES", tmp_path)
+    monkeypatch.setattr(deploy, "_sls", fake.sls)
+    monkeypatch.setattr(deploy, "smoke", lambda cloud, region: fake.sls(["smoke"], cloud.stage, region))
+    monkeypatch.setattr(deploy, "_latest_deployment", lambda _, region: fake.previous[region])
+    return fake
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return Cloud(load_stage("local"), "000000000000", None)  # type: ignore[arg-type]
+
+
+def test_deploy_takes_the_regions_in_waves_after_packaging_all(framework: Framework, cloud: Cloud) -> None:
+    outcomes = deploy.deploy(cloud)
+
+    assert [(outcome.region, outcome.outcome) for outcome in outcomes] == [
+        ("us-east-1", "deployed"),
+        ("ap-south-1", "deployed"),
+    ]
+    assert framework.calls == [
+        ("package", "us-east-1"),
+        ("package", "ap-south-1"),
+        ("deploy", "us-east-1"),
+        ("smoke", "us-east-1"),
+        ("deploy", "ap-south-1"),
+        ("smoke", "ap-south-1"),
+    ]
+
+
+@pytest.mark.parametrize("what", ["deploy", "smoke"])
+def test_deploy_when_the_second_region_is_red_rolls_back_both(framework: Framework, cloud: Cloud, what: str) -> None:
+    framework.red = {(what, "ap-south-1")}
+    outcomes = deploy.deploy(cloud)
+
+    assert {outcome.region: outcome.outcome for outcome in outcomes} == {
+        "us-east-1": "rolled back",
+        "ap-south-1": "rolled back",
+    }
+    assert framework.calls[-2:] == [("rollback 1700", "us-east-1"), ("rollback 1800", "ap-south-1")]
+
+
+def test_deploy_when_the_first_region_is_red_does_not_reach_the_second(framework: Framework, cloud: Cloud) -> None:
+    framework.red = {("deploy", "us-east-1")}
+    outcomes = deploy.deploy(cloud)
+
+    assert [(outcome.region, outcome.outcome) for outcome in outcomes] == [
+        ("us-east-1", "rolled back"),
+        ("ap-south-1", "not reached"),
+    ]
+    assert ("deploy", "ap-south-1") not in framework.calls
+
+
+def test_deploy_when_red_and_nothing_ran_before_says_so(framework: Framework, cloud: Cloud) -> None:
+    framework.red, framework.previous["us-east-1"] = {("deploy", "us-east-1")}, None
+    outcome = deploy.deploy(cloud)[0]
+
+    assert outcome.outcome == "failed"
+    assert "it ran nothing before" in outcome.detail
+
+
+def test_deploy_when_the_rollback_fails_too_tells_both(framework: Framework, cloud: Cloud) -> None:
+    framework.red = {("deploy", "us-east-1"), ("rollback", "us-east-1")}
+    outcome = deploy.deploy(cloud)[0]
+
+    assert outcome.outcome == "failed"
+    assert "sls deploy failed" in outcome.detail
+    assert "rollback failed too" in outcome.detail
+
+
+def test_deploy_when_regions_were_packaged_from_different_code_deploys_nothing(
+    framework: Framework, cloud: Cloud
+) -> None:
+    framework.code["ap-south-1"] = b"other"
+
+    with pytest.raises(OpsError, match="the packaged code differs between regions"):
+        deploy.deploy(cloud)
+
+    assert all(call == "package" for call, _ in framework.calls)
+
+
+def test_deploy_with_a_region_outside_the_stage_refuses(framework: Framework, cloud: Cloud) -> None:
+    with pytest.raises(UsageError, match="'eu-west-1' is not in stage 'local'"):
+        deploy.deploy(cloud, ["eu-west-1"])
+
+    assert framework.calls == []
+
+
+def test_sls_when_not_installed_says_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(deploy, "SLS", tmp_path / "none")
+
+    with pytest.raises(UsageError) as caught:
+        deploy.package_regions(load_stage("local"), ["us-east-1"])
+
+    assert caught.value.hint == "Run: make setup"

@@ -1,0 +1,276 @@
+"""Provisioning: the plan reads only, the apply can be cut anywhere, and drift is shown with both values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ops import provision
+from ops.aws import Cloud
+from ops.errors import OpsError, RefusedError
+from ops.plan import Plan
+from ops.provision import HealthCheck, RegionState, Table, Waits, World, decide, desired_probe, desired_shape
+from ops.stage import Stage
+
+DOMAIN = "a1b2c3d4e5.execute-api.{}.amazonaws.com"
+
+
+class CutError(Exception):
+    """Stands for a lost connection, a closed laptop, a killed process."""
+
+
+def applied(cloud: Cloud) -> Plan:
+    plan = provision.plan(cloud)
+    provision.apply(cloud, plan, plan.token, waits=Waits(sleep=lambda s: None))
+    return plan
+
+
+def summary(plan: Plan) -> list[tuple[str, str, str | None]]:
+    return [(step.action, step.resource, step.region) for step in plan.changes]
+
+
+def test_plan_when_no_stack_is_deployed_refuses_with_the_command(account: Cloud, calls: Any) -> None:
+    plan = provision.plan(account)
+    assert [step.region for step in plan.refusals] == ["us-east-1", "ap-south-1"]
+    assert "ops deploy --stage unit --region us-east-1" in plan.refusals[0].detail
+    with pytest.raises(RefusedError, match="ops deploy"):
+        provision.apply(account, plan, plan.token)
+    assert calls.mutating == []
+
+
+def test_plan_makes_no_mutating_call(deployed: Cloud, calls: Any) -> None:
+    plan = provision.plan(deployed)
+    provision.verify(deployed)
+    assert plan.changes
+    assert calls.made
+    assert calls.mutating == []
+
+
+def test_apply_when_token_is_another_plans_changes_nothing(deployed: Cloud, calls: Any) -> None:
+    plan = provision.plan(deployed)
+    with pytest.raises(RefusedError, match="is not this plan's"):
+        provision.apply(deployed, plan, "0" * 16)
+    assert calls.mutating == []
+
+
+def test_apply_when_nothing_is_there_makes_everything_and_then_plans_nothing(deployed: Cloud, calls: Any) -> None:
+    lines: list[str] = []
+    plan = provision.plan(deployed)
+    result = provision.apply(deployed, plan, plan.token, lines.append)
+    assert len(lines) == len(plan.changes) == len(result.frame())
+    assert lines[0] == f"[1/{len(plan.changes)}] create table atoll-unit in us-east-1"
+    assert provision.plan(deployed).changes == []
+    assert [check for check in provision.verify(deployed) if not check.ok] == []
+    calls.clear()
+    applied(deployed)
+    assert calls.mutating == []
+
+
+def test_apply_makes_what_the_contract_names(deployed: Cloud) -> None:
+    applied(deployed)
+    for region in deployed.stage.regions:
+        table = deployed.client("dynamodb", region).describe_table(TableName="atoll-unit")["Table"]
+        assert table["DeletionProtectionEnabled"] is True
+        assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == ["by_time"]
+        archive = deployed.client("events", region).describe_archive(ArchiveName="atoll-unit")
+        assert archive["EventPattern"] == '{"source": ["atoll.events"]}'
+        assert archive["RetentionDays"] == 7
+    world = provision.observe(deployed)
+    assert {r: c[0].config["FullyQualifiedDomainName"] for r, c in world.health_checks.items()} == {
+        region: DOMAIN.format(region) for region in deployed.stage.regions
+    }
+    assert world.records["ap-south-1"]["value"] == DOMAIN.format("ap-south-1")
+    assert world.records["ap-south-1"]["health_check"] == world.health_checks["ap-south-1"][0].id
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "CreateTable",
+        "UpdateTimeToLive",
+        "UpdateTable",
+        "UpdateContinuousBackups",
+        "CreateArchive",
+        "CreateHostedZone",
+        "CreateHealthCheck",
+        "ChangeTagsForResource",
+        "ChangeResourceRecordSets",
+    ],
+)
+def test_apply_when_cut_at_any_call_is_continued_by_the_next_plan(
+    deployed: Cloud, calls: Any, moment: str, operation: str
+) -> None:
+    def cut() -> None:
+        raise CutError
+
+    calls.on(moment, operation, cut)
+    plan = provision.plan(deployed)
+    with pytest.raises(CutError):
+        provision.apply(deployed, plan, plan.token)
+    calls.clear()
+    applied(deployed)
+    assert provision.plan(deployed).changes == []
+    assert [check for check in provision.verify(deployed) if not check.ok] == []
+    assert {region: len(checks) for region, checks in provision.observe(deployed).health_checks.items()} == {
+        "us-east-1": 1,
+        "ap-south-1": 1,
+    }
+
+
+def test_plan_when_settings_drifted_shows_both_values_and_apply_mends(deployed: Cloud) -> None:
+    applied(deployed)
+    world = provision.observe(deployed)
+    route53 = deployed.client("route53", "us-east-1")
+    route53.update_health_check(HealthCheckId=world.health_checks["us-east-1"][0].id, FailureThreshold=9)
+    deployed.client("events", "ap-south-1").update_archive(ArchiveName="atoll-unit", RetentionDays=3)
+    deployed.client("dynamodb", "ap-south-1").update_table(TableName="atoll-unit", DeletionProtectionEnabled=False)
+    plan = provision.plan(deployed)
+    assert summary(plan) == [
+        ("change", "protection atoll-unit", "ap-south-1"),
+        ("change", "archive atoll-unit", "ap-south-1"),
+        ("change", "health-check api.atoll.example", "us-east-1"),
+    ]
+    assert [step.detail for step in plan.changes] == [
+        "deletion_protection is False, should be True",
+        "retention_days is 3, should be 7",
+        "FailureThreshold is 9, should be 2",
+    ]
+    assert plan.changes[1].before["retention_days"] == 3
+    assert plan.changes[1].after["retention_days"] == 7
+    applied(deployed)
+    assert provision.plan(deployed).changes == []
+
+
+def test_plan_when_probe_interval_changes_replaces_the_health_check_before_it_is_removed(deployed: Cloud) -> None:
+    applied(deployed)
+    slower = deployed.stage.health_check.model_copy(update={"interval_s": 30})
+    deployed.stage = deployed.stage.model_copy(update={"health_check": slower})
+    plan = applied(deployed)
+    assert [action for action, _, region in summary(plan) if region == "us-east-1"] == ["create", "change", "delete"]
+    world = provision.observe(deployed)
+    assert [check.config["RequestInterval"] for check in world.health_checks["us-east-1"]] == [30]
+    assert provision.plan(deployed).changes == []
+
+
+def test_apply_when_replica_never_comes_up_says_what_to_do(deployed: Cloud, global_tables: Any) -> None:
+    global_tables.status["ap-south-1"] = "CREATING"
+    elapsed = [0.0]
+
+    def sleep(seconds: float) -> None:
+        elapsed[0] += seconds
+        if len(global_tables.status) and elapsed[0] > 10_000:
+            raise AssertionError("no deadline")
+
+    waits = Waits(deadline_s=60, sleep=sleep, clock=lambda: elapsed[0])
+    plan = provision.plan(deployed)
+    with pytest.raises(OpsError, match="not ready after 60 s") as caught:
+        provision.apply(deployed, plan, plan.token, waits=waits)
+    assert "plan again" in caught.value.hint.lower()
+
+
+def test_apply_when_caller_reference_was_used_before_takes_the_next(deployed: Cloud, calls: Any) -> None:
+    client = deployed.client("route53", "us-east-1")
+    refused = client.exceptions.HealthCheckAlreadyExists({"Error": {"Code": "HealthCheckAlreadyExists"}}, "Create")
+    left = [2]
+
+    def once_used() -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise refused
+
+    calls.on("before", "CreateHealthCheck", once_used)
+    applied(deployed)
+    assert [check.number for check in provision.observe(deployed).health_checks["us-east-1"]] == [3]
+
+
+# --- decisions, on worlds made by hand ---------------------------------------------------------------------------
+
+TABLE = Table(
+    status="ACTIVE",
+    **desired_shape(),
+    deletion_protection=True,
+    replicas={"ap-south-1": "ACTIVE"},
+    ttl="expires_at",
+    recovery=True,
+)
+
+
+def world_of(stage: Stage, **tables: Table | None) -> World:
+    regions = {
+        region: RegionState("CREATE_COMPLETE", DOMAIN.format(region), tables.get(region.replace("-", "_")), None)
+        for region in stage.regions
+    }
+    return World("1" * 12, regions, [], {}, {})
+
+
+def test_decide_when_all_is_as_desired_keeps_the_table(stage: Stage) -> None:
+    plan = decide(stage, world_of(stage, us_east_1=TABLE, ap_south_1=TABLE))
+    assert {
+        step.action for step in plan.steps if step.resource.endswith(" atoll-unit") if "archive" not in step.resource
+    } == {"keep"}
+
+
+def test_decide_when_key_schema_is_another_refuses(stage: Stage) -> None:
+    plan = decide(stage, world_of(stage, us_east_1=replace(TABLE, keys={"id": "HASH"}), ap_south_1=TABLE))
+    assert [(step.region, step.before) for step in plan.refusals] == [("us-east-1", {"id": "HASH"})]
+    assert "cannot be changed" in plan.refusals[0].detail
+
+
+def test_decide_when_a_table_of_the_name_stands_alone_refuses(stage: Stage) -> None:
+    alone = replace(TABLE, replicas={})
+    plan = decide(stage, world_of(stage, us_east_1=alone, ap_south_1=alone))
+    assert [step.region for step in plan.refusals] == ["ap-south-1"]
+    assert "stands alone" in plan.refusals[0].detail
+
+
+@pytest.mark.parametrize("status", ["INACCESSIBLE_ENCRYPTION_CREDENTIALS", "REGION_DISABLED", "ARCHIVED"])
+def test_decide_when_replica_left_its_group_refuses(stage: Stage, status: str) -> None:
+    home = replace(TABLE, replicas={"ap-south-1": status})
+    plan = decide(stage, world_of(stage, us_east_1=home, ap_south_1=TABLE))
+    assert status in plan.refusals[0].detail
+
+
+def test_decide_when_replica_is_being_created_waits_for_it(stage: Stage) -> None:
+    home = replace(TABLE, replicas={"ap-south-1": "CREATING"})
+    plan = decide(stage, world_of(stage, us_east_1=home, ap_south_1=TABLE))
+    assert ("change", "replica atoll-unit", "ap-south-1") in summary(plan)
+
+
+def test_decide_when_foreign_regions_have_parts_leaves_them_and_warns(stage: Stage) -> None:
+    home = replace(TABLE, replicas={"ap-south-1": "ACTIVE", "eu-west-1": "ACTIVE"})
+    world = replace(world_of(stage, us_east_1=home, ap_south_1=TABLE), zones=["Z1"], records={"eu-west-1": {}})
+    plan = decide(stage, world)
+    assert [warning.split(": ")[1].split(",")[0] for warning in plan.warnings] == [
+        "eu-west-1 is no region of the stage; it is left alone",
+        "it has a replica in eu-west-1",
+    ]
+    assert not any(step.region == "eu-west-1" for step in plan.steps)
+
+
+def test_decide_when_two_zones_bear_the_name_refuses(stage: Stage) -> None:
+    plan = decide(stage, replace(world_of(stage), zones=["Z1", "Z2"]))
+    assert "Z1, Z2" in plan.refusals[0].detail
+
+
+def test_decide_when_record_is_the_top_of_the_zone_refuses(stage: Stage) -> None:
+    stage = stage.model_copy(update={"dns": stage.dns.model_copy(update={"record": stage.dns.zone})})
+    assert "below dns.zone" in decide(stage, world_of(stage)).refusals[0].detail
+
+
+def test_decide_when_record_points_at_another_health_check_changes_it(stage: Stage) -> None:
+    domain = DOMAIN.format("us-east-1")
+    check = HealthCheck("hc-1", 1, "atoll-unit us-east-1", desired_probe(stage, domain))
+    record = {"region": "us-east-1", "ttl_s": 10, "value": domain, "health_check": "hc-0"}
+    world = replace(world_of(stage), zones=["Z1"], health_checks={"us-east-1": [check]}, records={"us-east-1": record})
+    steps = {(s.resource.split()[0], s.region): s for s in decide(stage, world).steps}
+    assert steps["health-check", "us-east-1"].action == "keep"
+    assert steps["record", "us-east-1"].detail == "health_check is hc-0, should be atoll-unit us-east-1"
+
+
+def test_token_when_the_world_changes_is_another(stage: Stage) -> None:
+    first = decide(stage, world_of(stage))
+    assert first.token == decide(stage, world_of(stage)).token
+    assert first.token != decide(stage, world_of(stage, us_east_1=TABLE)).token
