@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
+STAGES := $(basename $(notdir $(wildcard deploy/stages/*.yml)))
 
 .PHONY: help setup demo test lint lab bench lock clean
 
@@ -18,7 +19,7 @@ setup: .venv/.ready node_modules/.ready ## Install everything into .venv/ and no
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Python's venv module is missing. On Debian: apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing Python packages (hash-pinned: requirements/dev.txt)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@VIRTUAL_ENV=.venv $(UV) pip sync -q --require-hashes requirements/bootstrap.txt requirements/dev.txt
+	@VIRTUAL_ENV=.venv $(UV) pip sync -q --compile-bytecode --require-hashes requirements/bootstrap.txt requirements/dev.txt
 	@VIRTUAL_ENV=.venv $(UV) pip install -q --no-deps --no-build-isolation -e .
 	@rm -rf .venv/lambda-wheels && $(BIN)/python -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r handlers/requirements.txt -d .venv/lambda-wheels
 	@touch $@
@@ -39,12 +40,18 @@ demo: setup ## Run the whole platform on this machine and report on it
 
 test: setup ## Lint, then every test
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest
+	@$(BIN)/pytest -q -n 2 tests/unit tests/notebooks tests/browser
+	@$(BIN)/pytest -q --durations=5 tests/local
 
 lint: setup ## ruff, mypy, cfn-lint on each stage's packaged template, notebooks without outputs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@mkdir -p .atoll
+	@for stage in $(STAGES); do echo "Packaging $$stage, with no account and no network"; \
+	  AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none node_modules/.bin/sls package --stage $$stage --package .atoll/lint/$$stage >.atoll/lint.log 2>&1 \
+	    || { cat .atoll/lint.log; exit 1; }; done
+	@$(BIN)/cfn-lint $(foreach stage,$(STAGES),.atoll/lint/$(stage)/cloudformation-template-update-stack.json)
 
 lab: setup ## JupyterLab on the local cloud
 	@$(BIN)/ops up --stage local

@@ -12,7 +12,7 @@ from handlers.core.settings import settings
 
 @observability.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Read all messages, write each bucket once, then report message by message."""
+    """Read all messages, their buckets in one call, write each bucket once, then report message by message."""
     outcomes = _Batch(event["Records"])
     return processing.each(event, context, outcomes.report)
 
@@ -22,7 +22,7 @@ class _Batch:
 
     def __init__(self, records: list[dict[str, Any]]) -> None:
         self._failures: dict[str, Exception] = {}
-        messages: dict[str, list[str]] = {}
+        self._messages: dict[str, list[str]] = {}
         deliveries: list[delivery.Delivery] = []
         for record in records:
             try:
@@ -31,16 +31,18 @@ class _Batch:
                 self._failures[record["messageId"]] = error
                 continue
             deliveries.append(parsed)
-            messages.setdefault(parsed.event_key, []).append(record["messageId"])
-        for bucket, members in activity.group(deliveries).items():
-            self._count(bucket, members, messages)
+            self._messages.setdefault(parsed.event_key, []).append(record["messageId"])
+        buckets = activity.group(deliveries)
+        known = activity.read(aws.dynamodb(), list(buckets), settings())
+        for bucket, members in buckets.items():
+            self._count(bucket, members, known[bucket])
 
-    def _count(self, bucket: activity.Bucket, members: list[delivery.Delivery], messages: dict[str, list[str]]) -> None:
+    def _count(self, bucket: activity.Bucket, members: list[delivery.Delivery], known: activity.Found) -> None:
         try:
-            counted = activity.count(aws.dynamodb(), bucket, members, settings())
+            counted = activity.count(aws.dynamodb(), bucket, members, known, settings())
         except Exception as error:  # noqa: BLE001 kept, and raised again for each message of the bucket
             for member in members:
-                self._failures.update(dict.fromkeys(messages[member.event_key], error))
+                self._failures.update(dict.fromkeys(self._messages[member.event_key], error))
             return
         observability.count("EventsCounted", counted.new)
         observability.count("EventsAlreadyCounted", counted.known)

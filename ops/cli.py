@@ -43,9 +43,8 @@ RegionsOption = Annotated[list[str] | None, typer.Option("--region", "-r", help=
 def main() -> None:
     """Run the command line; turn every error into one message, a way on, and the exit status of the contract."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        # Without standalone mode, the status of a typer.Exit is what the call returns.
+        sys.exit(app(standalone_mode=False) or EXIT_PASS)
     except OpsError as error:
         sys.exit(_explain(error))
     except KeyboardInterrupt:
@@ -245,8 +244,12 @@ def send(
     if again is not None:
         requests = operation.again(again)
     else:
-        traffic = operation.Traffic(count, duplicates, invalid, tuple(city) if city else operation.CITIES, seed)
-        requests = traffic.plan()
+        cities = tuple(city) if city else operation.CITIES
+        if cloud.stage.local_cloud is not None:
+            from ops.local.cities import require_city
+
+            cities = tuple(require_city(name) for name in cities)
+        requests = operation.Traffic(count, duplicates, invalid, cities, seed).plan()
     base_url = cloud.edge_url
     if region:
         with explained(f"{region}: reading stack {cloud.stage.stack}"):

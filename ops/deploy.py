@@ -2,7 +2,7 @@
 
 1. Package every region; all packages must hold the same code, or nothing is deployed.
 2. Deploy wave by wave; the regions of a wave side by side. Each region must come up: its stack complete and its
-   ``/status`` answering for that region.
+   API accepting for that region.
 3. A red region stops the rollout, and every region touched by it goes back to what it ran before.
 """
 
@@ -31,6 +31,7 @@ Progress = Callable[[str], None]
 PACKAGES = ROOT / ".atoll" / "packages"
 SLS = ROOT / "node_modules" / ".bin" / "sls"
 SLS_TIMEOUT_S = 1800
+BATCH = "application/cloudevents-batch+json"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _deploy_region(cloud: Cloud, package: Package, progress: Progress) -> Deploy
 
 
 def smoke(cloud: Cloud, region: str) -> None:
-    """Ask the region's ``/status``: it must answer, for this region. (Before provisioning it may answer 503.)
+    """Ask the region's API to accept an empty batch: API and ingest work, and nothing is written or counted as failed.
 
     Raises:
         OpsError: no answer, or one that is not this region's.
@@ -131,13 +132,13 @@ def smoke(cloud: Cloud, region: str) -> None:
         api_id = stack.read(cloud, region).api_id
     if api_id is None:
         raise OpsError(f"{region}: the stack has no API")
-    url = f"{cloud.api_url(api_id, region)}/status"
+    url = f"{cloud.api_url(api_id, region)}/events"
     try:
-        answer = httpx.get(url, timeout=30.0)
+        answer = httpx.post(url, content=b"[]", headers={"content-type": BATCH}, timeout=30.0)
         body: Any = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise OpsError(f"{region}: {url} gives no usable answer: {error}") from error
-    if not isinstance(body, dict) or body.get("region") != region:
+    if answer.status_code != 202 or not isinstance(body, dict) or body.get("region") != region:
         raise OpsError(f"{region}: {url} answers {answer.status_code}, not as region {region}: {answer.text[:200]}")
 
 

@@ -14,7 +14,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,14 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ops import slowimports
 from ops.stage import ROOT
 
-# jsonschema, which nbformat loads, imports this optional package, which compiles a grammar for one second at import,
-# to check a format ("iri") that no notebook has. Its absence is a case that jsonschema is made for.
-_SLOW_OPTIONAL = "rfc3987_syntax"
-_slow = sys.modules.get(_SLOW_OPTIONAL)
-sys.modules[_SLOW_OPTIONAL] = None  # type: ignore[assignment]
-try:
+with slowimports.hidden():
     import nbformat
     import papermill
     from jupyter_client.manager import AsyncKernelManager
@@ -39,11 +34,6 @@ try:
     from papermill.engines import Engine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import remove_error_markers
-finally:
-    if _slow is None:
-        del sys.modules[_SLOW_OPTIONAL]
-    else:
-        sys.modules[_SLOW_OPTIONAL] = _slow
 
 ENGINE = "atoll"
 KERNEL = "python3"

@@ -17,6 +17,7 @@ STOP_MIME = "application/vnd.atoll.stop+json"
 OPENING_MIME = "application/vnd.atoll.opening+json"
 FIGURES_MIME = "application/vnd.atoll.figures+json"
 PLAN_MIME = "application/vnd.atoll.plan+json"
+CHECKS_MIME = "application/vnd.atoll.checks+json"
 VERDICT_MIME = "application/vnd.atoll.verdict+json"
 
 NOTHING = "\N{EN DASH}"
@@ -66,6 +67,7 @@ def tick(ok: bool) -> str:
     return badge("pass", "ok") if ok else badge("fail", "not ok")
 
 
+_GAP = "\N{NO-BREAK SPACE}"
 _UNITS = {
     "ms": "ms",
     "s": "s",
@@ -80,15 +82,24 @@ _UNITS = {
 
 
 def figure(name: str, value: Any) -> tuple[str, str]:
-    """A figure's label and value with its unit, which its name ends with: ``lag_p95_ms`` → ``lag p95``, ``412 ms``."""
+    """A figure's label and value with its unit, which its name ends with: ``lag_p95_ms`` → ``lag p95``, ``412 ms``.
+
+    A share of the whole, whose name ends with ``_rate``, is shown in percent.
+    """
     label, unit = split_unit(name)
-    shown = number(value)
-    if unit == "B" and isinstance(value, (int, float)):
-        shown, unit = _bytes(value)
-    gap = "" if unit in ("%", "", "/s", "/min") else "\N{NO-BREAK SPACE}"
-    if unit == "USD" and isinstance(value, (int, float)):
-        shown = "< 0.01" if 0 < value < 0.01 else f"{value:,.2f}"
-    return label.replace("_", " "), f"{shown}{gap}{unit}" if value is not None else "no data"
+    words = label.replace("_", " ")
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return words, "no data"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if name.endswith("_rate"):
+            value, unit = 100.0 * value, "%"
+        elif unit == "B":
+            shown, unit = _bytes(value)
+            return words, f"{shown}{_GAP}{unit}"
+        elif unit == "USD":
+            return words, f"{'< 0.01' if 0 < value < 0.01 else f'{value:,.2f}'}{_GAP}{unit}"
+    gap = "" if unit in ("%", "", "/s", "/min") else _GAP
+    return words, f"{number(value) or 'none'}{gap}{unit}"
 
 
 def split_unit(name: str) -> tuple[str, str]:
@@ -129,12 +140,21 @@ def _bytes(value: float) -> tuple[str, str]:
 
 
 def figures(values: Mapping[str, Any]) -> str:
-    """Figures as tiles."""
+    """Figures as tiles. Lists of rows are no figures: they are left to tables and charts."""
     tiles = "".join(
-        f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>"
-        for label, text in (figure(name, value) for name, value in values.items())
+        f"<div{_long(text)}><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>"
+        for label, text in (figure(name, value) for name, value in values.items() if not _is_rows(value))
     )
     return f'<dl class="at-figures">{tiles}</dl>'
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, Mapping)) for item in value)
+
+
+def _long(text: str) -> str:
+    """Identifiers and lists need room more than size."""
+    return ' class="at-long"' if len(text) > 14 else ""
 
 
 def moment(text: str) -> str:
@@ -182,5 +202,5 @@ NOTEBOOK_STYLE = """<style>
 .jp-OutputArea .at-table caption{text-align:left;font-weight:600}
 .jp-OutputArea .at-table .at-num{text-align:right;font-variant-numeric:tabular-nums}
 .jp-OutputArea .at-stop{border-left:3px solid;padding:.3em .8em}
-.jp-OutputArea .at-chart svg{max-width:100%;height:auto}
+
 </style>"""

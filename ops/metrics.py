@@ -4,7 +4,8 @@ All regions are asked in parallel, each with as few GetMetricData calls as its l
 age of the range, because CloudWatch keeps fine data for a short time only. What always holds: times are in UTC, a gap
 stays a gap (a missing point is never a zero), and a series that CloudWatch could not give in full is named.
 
-A notebook calls ``collect(cloud, start, end)``, then ``summarise(frame)`` and ``checks(frame)``.
+A notebook calls ``collect(cloud, start, end)``, then ``golden_signals(frame)``, ``summarise(frame)``,
+``figures(frame)`` and ``checks(frame)``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pandas as pd
 
 from ops import stack
 from ops.aws import Cloud, explained
+from ops.charts import Panel
 from ops.errors import OpsError, UsageError
 from ops.fanout import each
 from ops.record import Check
@@ -149,8 +151,8 @@ def collect(
 ) -> pd.DataFrame:
     """Every region's series from ``start`` to ``end`` (default: now), one row a point; reads only.
 
-    The frame's ``attrs`` have ``period_s``, ``start``, ``end`` and ``incomplete``, the series that CloudWatch gave in
-    part only.
+    The frame's ``attrs`` have ``period_s``, ``start`` and ``end`` (of whole periods), ``asked_end``, and
+    ``incomplete``, the series that CloudWatch gave in part only.
 
     Raises:
         UsageError: the range is empty or too old, has no time zone, or the period is no multiple of 60.
@@ -180,6 +182,7 @@ def collect(
         period_s=period_s,
         start=first.isoformat(),
         end=last.isoformat(),
+        asked_end=end.isoformat(),
         regions=names,
         incomplete=[f"{region} {series}" for region, (_, partial) in found.items() for series in partial],
     )
@@ -261,16 +264,44 @@ def select(frame: pd.DataFrame, resource: str, metric: str, statistic: str | Non
 
 
 def percentiles(frame: pd.DataFrame, resource: str, metric: str) -> pd.DataFrame:
-    """The rows of one metric's percentiles; ``series`` names region and percentile."""
+    """The rows of one metric's percentiles, the lowest percentile first."""
     chosen = select(frame, resource, metric)
-    chosen = chosen[chosen["statistic"].isin(PERCENTILES)]
-    return chosen.assign(series=chosen["region"] + " " + chosen["statistic"])
+    return chosen[chosen["statistic"].isin(PERCENTILES)].sort_values(["statistic", "time"])
 
 
-def by_resource(frame: pd.DataFrame, resource: str, metric: str) -> pd.DataFrame:
-    """The rows of one metric of several resources; ``series`` names region and resource."""
+def by_processor(frame: pd.DataFrame, resource: str, metric: str) -> pd.DataFrame:
+    """The rows of one metric of several queues; ``processor`` names whose."""
     chosen = select(frame, resource, metric)
-    return chosen.assign(series=chosen["region"] + " " + chosen["resource"].str.partition("/")[2])
+    return chosen.assign(processor=chosen["resource"].str.removeprefix(resource))
+
+
+def golden_signals(frame: pd.DataFrame) -> list[Panel]:
+    """Traffic, errors, latency and saturation, as small charts over the same time.
+
+    A period that was under way is left out, as long as there are others: it would look like an outage.
+    """
+    period_s = frame.attrs.get("period_s", 60)
+    if "asked_end" in frame.attrs:
+        over = frame[frame["time"] + pd.Timedelta(seconds=period_s) <= pd.Timestamp(frame.attrs["asked_end"])]
+        frame = over if len(over) else frame
+    per = {60: "per minute", 3600: "per hour", 86_400: "per day"}.get(period_s, f"per {period_s // 60} minutes")
+    age, depth = "ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"
+    return [
+        Panel("Requests", select(frame, "api", "Count"), per),
+        Panel("Events accepted", select(frame, "service/ingest", "EventsAccepted"), per),
+        Panel("Server errors (5xx)", select(frame, "api", "5xx"), per),
+        Panel("Declined requests (4xx)", select(frame, "api", "4xx"), per),
+        Panel("API latency", percentiles(frame, "api", "Latency"), "ms", "statistic", log=True),
+        Panel(
+            "From acceptance to storage",
+            percentiles(frame, "service/store", "EndToEndLatency"),
+            "ms",
+            "statistic",
+            log=True,
+        ),
+        Panel("Age of the oldest message", by_processor(frame, "queue/", age), "s", "processor"),
+        Panel("Dead letters", by_processor(frame, "dlq/", depth), "messages", "processor"),
+    ]
 
 
 def figures(frame: pd.DataFrame) -> dict[str, Any]:
@@ -337,7 +368,9 @@ def checks(
         age = row["max_queue_age_s"]
         if max_queue_age_s is not None:
             shown = (
-                "no data" if pd.isna(age) else f"the oldest message waited {age:.0f} s; accepted: {max_queue_age_s:.0f}"
+                "no data"
+                if pd.isna(age)
+                else f"the oldest message waited {age:.0f} s; accepted: {max_queue_age_s:.0f} s"
             )
             found.append(Check(f"queue age in {region}", pd.isna(age) or age <= max_queue_age_s, shown))
     partial = frame.attrs.get("incomplete", [])

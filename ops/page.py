@@ -6,6 +6,7 @@ cells printed is escaped; the page's own policy keeps anything an output may hol
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -22,6 +23,16 @@ from ops.parameters import as_text
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 PAGE = "run.html"
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f]")
+# Outputs that the page shows in a place of its own.
+_ELSEWHERE = {
+    markup.OPENING_MIME,
+    markup.FIGURES_MIME,
+    markup.PLAN_MIME,
+    markup.CHECKS_MIME,
+    markup.VERDICT_MIME,
+}
+# Of what a cell printed, as many are shown unfolded.
+LOG_LINES = 3
 _SAYING = {
     "refused": "The run was declined, and nothing was changed.",
     "error": "The run did not come to its end; what it found until then is below.",
@@ -69,7 +80,7 @@ def render(notebook: Mapping[str, Any] | None, result: Mapping[str, Any]) -> str
             facts=facts.items(),
             figures_html=markup.figures(result["figures"]) if result["figures"] else "",
             checks_html=tables.checks_table(result["checks"], "").html,
-            plan_html=tables.plan_table(result["plan"]).html if result["plan"] else "",
+            plan_html=_plan(result, given),
             sections=sections,
             parameters_html=_parameters(given) if given else "",
             setup_html=setup,
@@ -106,6 +117,11 @@ def _counted(failing: int, total: int) -> str:
     return {1: "The one check is ok.", 2: "Both checks are ok."}.get(total, f"All {total} checks are ok.")
 
 
+def _plan(result: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    plan = result["plan"]
+    return tables.plan_table(plan, applied=given.get("apply") == plan["token"]).html if plan else ""
+
+
 def _parameters(given: Mapping[str, Any]) -> str:
     rows = [{"name": name, "value": as_text(value) or "(empty)"} for name, value in given.items()]
     return tables.table(rows, "").html
@@ -130,51 +146,67 @@ def _read(cells: list[Mapping[str, Any]]) -> tuple[str, str, list[dict[str, Any]
             if rest:
                 sections[-1]["parts_html"].append(_markdown(rest))
         elif cell["cell_type"] == "code" and source.strip():
-            sections[-1]["parts_html"] += _outputs(cell)
+            shown = _outputs(cell)
+            sections[-1]["parts_html"] += shown
+            sections[-1]["shows"] |= bool(shown) or not cell.get("outputs")
             sections[-1]["code_html"].append(_highlighted(source))
             sections[-1]["seconds"] += cell["metadata"].get("papermill", {}).get("duration") or 0.0
     return title, summary, _merged(sections)
 
 
 def _section(identifier: str, title: str, level: int) -> dict[str, Any]:
-    return {"id": identifier, "title": title, "level": level, "parts_html": [], "code_html": [], "seconds": 0.0}
+    empty: dict[str, Any] = {"parts_html": [], "code_html": [], "seconds": 0.0, "shows": False}
+    return {"id": identifier, "title": title, "level": level, **empty}
 
 
 def _merged(sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The sections that show something; the code of one that does not goes to the one before it."""
+    """The sections that show something; the code of one that does not goes to the one before it.
+
+    A section all of whose outputs the page shows in a place of its own, such as the checks, shows nothing.
+    """
     merged: list[dict[str, Any]] = []
     for section in sections:
-        if section["parts_html"] or not merged:
+        elsewhere = section["code_html"] and not section["shows"]
+        if (section["parts_html"] and not elsewhere) or not merged:
             merged.append(section)
         else:
             merged[-1]["code_html"] += section["code_html"]
             merged[-1]["seconds"] += section["seconds"]
     for section in merged:
-        section["took"] = markup.duration(section["seconds"])
+        section["took"] = f" · {markup.duration(section['seconds'])}" if section["seconds"] >= 0.05 else ""
     return merged
 
 
 def _outputs(cell: Mapping[str, Any]) -> list[str]:
-    return [html for output in cell.get("outputs", []) if (html := _output(output))]
+    """A cell's outputs as HTML; what it printed line by line is one text."""
+    parts: list[str] = []
+    for printed, group in itertools.groupby(cell.get("outputs", []), lambda output: output["output_type"] == "stream"):
+        if printed:
+            parts.append(_printed("".join(_joined(output["text"]) for output in group)))
+        else:
+            parts += map(_output, group)
+    return [html for html in parts if html]
+
+
+def _printed(text: str) -> str:
+    """What a cell printed, folded when it is long: it is progress, and the result stands below it."""
+    text = clean(text).strip("\n")
+    if not text.strip():
+        return ""
+    pre, lines = f"<pre>{escape(text)}</pre>", text.count("\n") + 1
+    return pre if lines <= LOG_LINES else f"<details><summary>Log, {lines:,} lines</summary>{pre}</details>"
 
 
 def _output(output: Mapping[str, Any]) -> str:
     """One output as HTML; empty for what the page shows in its own place."""
     kind = output["output_type"]
-    if kind == "stream":
-        text = clean(_joined(output["text"])).strip("\n")
-        return f"<pre>{escape(text)}</pre>" if text.strip() else ""
     if kind == "error":
         trace = escape(clean("\n".join(output["traceback"])))
         name = escape(clean(f"{output['ename']}: {output['evalue']}"))
         head = f'<div class="at-stop at-error"><strong>{markup.icon("error")}{name}</strong></div>'
         return f"{head}<details><summary>Traceback</summary><pre>{trace}</pre></details>"
     data = output.get("data", {})
-    if data.keys() & {markup.OPENING_MIME, markup.FIGURES_MIME, markup.VERDICT_MIME}:
-        return ""
-    if markup.PLAN_MIME in data:
-        return '<p class="quiet">The plan is <a href="#plan">above</a>.</p>'
-    return _rich(data)
+    return "" if data.keys() & _ELSEWHERE else _rich(data)
 
 
 def _rich(data: Mapping[str, Any]) -> str:

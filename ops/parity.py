@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -183,8 +183,13 @@ def _short(text: str) -> str:
 class Normaliser:
     """Replaces what must differ between regions by a placeholder; everything else stays as it is."""
 
-    def __init__(self, region: str, account: str, identifiers: Mapping[str, str]) -> None:
-        """``identifiers`` are values of this region (an API's id, a bucket's name) and their placeholders."""
+    def __init__(self, region: str, account: str, identifiers: Mapping[str, str], regions: Sequence[str] = ()) -> None:
+        """``identifiers`` are values of this region (an API's id, a bucket's name) and their placeholders.
+
+        ``regions`` are all of the stage: where they are named together, in order, they are the same everywhere.
+        """
+        self._regions = list(regions)
+        self._together = ",".join(regions) if len(self._regions) > 1 else ""
         names = sorted(identifiers, key=len, reverse=True)
         self._exact = [(name, identifiers[name]) for name in names if name]
         self._patterns = [
@@ -199,6 +204,8 @@ class Normaliser:
             self._patterns.append((re.compile(rf"\b{re.escape(account)}\b"), "<account>"))
 
     def text(self, text: str) -> str:
+        if self._together:
+            text = text.replace(self._together, "<regions>")
         for value, placeholder in self._exact:
             text = text.replace(value, placeholder)
         for pattern, placeholder in self._patterns:
@@ -210,15 +217,16 @@ class Normaliser:
         if isinstance(value, dict):
             return {self.text(str(name)): self.value(content) for name, content in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(member) for member in value]
-        if isinstance(value, str):
-            if value[:1] in "{[" and value[:1]:
-                try:
-                    return self.value(json.loads(value))
-                except ValueError:
-                    return self.text(value)
-            return self.text(value)
-        return value
+            return "<regions>" if list(value) == self._regions else [self.value(member) for member in value]
+        return self._parsed(value) if isinstance(value, str) else value
+
+    def _parsed(self, text: str) -> Any:
+        if text[:1] in ("{", "["):
+            try:
+                return self.value(json.loads(text))
+            except ValueError:
+                return self.text(text)
+        return self.text(text)
 
 
 # --- reading one region ------------------------------------------------------------------------------------------
@@ -235,7 +243,7 @@ def snapshot(cloud: Cloud, region: str) -> Snapshot:
         # The other regions' resources then stand against nothing, each in a row of its own.
         return {"stack": {}}
     resources = _resources(cloud, region)
-    normal = Normaliser(region, cloud.account, _identifiers(resources))
+    normal = Normaliser(region, cloud.account, _identifiers(resources), cloud.stage.regions)
     modified = _time(described.get("LastUpdatedTime") or described.get("CreationTime"))
     read = _Reader(cloud, region, normal, resources)
     return {

@@ -8,9 +8,12 @@ notebook, is made by the record itself, so that a run by hand leaves the same ev
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,9 +121,34 @@ def read_result(directory: Path, name: str = RESULT) -> dict[str, Any] | None:
 
 
 def write_result(directory: Path, result: dict[str, Any], name: str = RESULT) -> dict[str, Any]:
-    """Write ``result.json`` in one step, so that a reader never sees half of it."""
+    """Write ``result.json`` in one step, so that a reader never sees half of it; returns what was written.
+
+    numpy and pandas scalars become Python's, a number that is not finite becomes null (JSON has none), and what JSON
+    does not know becomes text.
+    """
+    plain: dict[str, Any] = plain_value(result)
     path = directory / name
     temporary = path.with_suffix(".json.part")
-    temporary.write_text(json.dumps(result, indent=2, sort_keys=False, default=str) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(path)
-    return result
+    return plain
+
+
+def plain_value(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value
+    """``value`` as JSON has it: see :func:`write_result`."""
+    if value is None or isinstance(value, (bool, str, int)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain_value(item) for item in value]
+    if isinstance(value, (float, Decimal)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, date):
+        # pandas' missing time is a datetime that knows no date.
+        return None if str(value) == "NaT" else value.isoformat()
+    for convert in ("tolist", "item"):
+        # numpy arrays and scalars, and pandas series, know how to become Python's own.
+        if hasattr(value, convert) and (made := getattr(value, convert)()) is not value:
+            return plain_value(made)
+    return None if str(value) in ("<NA>", "NaT") else str(value)

@@ -26,7 +26,7 @@ from ops.aws import Cloud, explained
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.fanout import each
 from ops.plan import Plan, Step, authorize
-from ops.provision import TTL_ATTRIBUTE
+from ops.provision.desired import TTL_ATTRIBUTE
 from ops.record import Check
 from ops.stage import Stage
 from ops.tablescan import Fingerprint, fingerprint, key_names, key_text, scan_segment
@@ -368,14 +368,14 @@ class Replayed:
 
     def figures(self) -> dict[str, Any]:
         return {
-            "replay": self.name,
             "items": self.items_after,
             "restored": self.restored,
             "changed": self.changed,
             "removed": self.removed,
+            "duration_s": round(self.duration_s, 2),
+            "replay": self.name,
             "checksum_before": self.checksum_before,
             "checksum_after": self.checksum_after,
-            "duration_s": round(self.duration_s, 2),
         }
 
     def checks(self) -> list[Check]:

@@ -21,6 +21,7 @@ from IPython.display import display
 from ops import aws, charts, tables
 from ops.errors import EXIT_ERROR, EXIT_REFUSED, OpsError
 from ops.markup import (
+    CHECKS_MIME,
     FIGURES_MIME,
     NOTEBOOK_STYLE,
     OPENING_MIME,
@@ -35,7 +36,7 @@ from ops.markup import (
     icon,
 )
 from ops.plan import Plan, authorize
-from ops.record import PARTIAL, RESULT, RUN_DIR_VARIABLE, Check, Record, write_result
+from ops.record import PARTIAL, RESULT, RUN_DIR_VARIABLE, Check, Record, plain_value, write_result
 from ops.scrub import Scrubber
 from ops.stage import ROOT, Stage, load_stage
 
@@ -105,11 +106,12 @@ class Run:
         """Record many checks; returns their table."""
         made = [self.record.check(c.name, c.ok, c.detail) for c in checks]
         self._save()
-        return tables.checks_table(made, caption)
+        shown = tables.checks_table(made, caption)
+        return Html(shown.html, shown.text, {CHECKS_MIME: {"failing": sum(not check.ok for check in made)}})
 
     def figures(self, **values: Any) -> Html:
         """Record figures, with their units in their names (``lag_p95_ms=412``); returns them as tiles."""
-        plain = {name: _plain(value) for name, value in values.items()}
+        plain = {name: plain_value(value) for name, value in values.items()}
         self.record.figures.update(plain)
         self._save()
         text = ", ".join(f"{label} {shown}" for label, shown in (figure(n, v) for n, v in plain.items()))
@@ -123,7 +125,7 @@ class Run:
         """
         self.record.plan = plan
         self._save()
-        shown = tables.plan_table(plan)
+        shown = tables.plan_table(plan, applied=self._apply == plan.token)
         _show(Html(shown.html, shown.text, {PLAN_MIME: {"token": plan.token}}))
         if not self._apply:
             return Approval(False)
@@ -215,11 +217,6 @@ def _show(shown: Html) -> None:
 
 def _made(record: Record) -> str:
     return f"all {len(record.checks)} checks are ok" if record.checks else "no checks were needed"
-
-
-def _plain(value: Any) -> Any:
-    """numpy and pandas scalars as Python ones, so that ``result.json`` holds numbers."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def _install_stop_display() -> None:

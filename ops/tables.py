@@ -9,20 +9,24 @@ from datetime import date, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ops.markup import VERDICT_WORDS, Html, badge, figures, number, split_unit, tick
+from ops.markup import VERDICT_WORDS, Html, badge, figure, figures, number, split_unit, tick
 
 if TYPE_CHECKING:
     from ops.plan import Plan
 
 MAX_ROWS = 500
+SHORT = 24
 
 
 def table(
     rows: Any,
     caption: str = "",
     columns: Sequence[str] | Mapping[str, str] | None = None,
+    *,
     empty: str = "nothing to show",
     max_rows: int = MAX_ROWS,
+    figures_in: Sequence[str] = (),
+    folded: bool = False,
 ) -> Html:
     """Rows as a table.
 
@@ -36,6 +40,10 @@ def table(
         What is said when there are no rows.
     max_rows
         Beyond these, the table says how many more there are.
+    figures_in
+        Columns that stand to the right as numbers do, though they hold text.
+    folded
+        Show the caption and the number of rows only, until the reader asks for them.
     """
     records, names = _records(rows)
     headings = dict(columns) if isinstance(columns, Mapping) else {n: _heading(n) for n in (columns or names)}
@@ -44,22 +52,42 @@ def table(
             f'<p class="at-empty">{_caption_text(caption)}{escape(empty)}</p>', f"{caption}: {empty}".strip(": ")
         )
     shown = records[:max_rows]
-    numeric = {name for name in headings if _is_numeric(record.get(name) for record in shown)}
+    numeric = {name for name in headings if _is_numeric(record.get(name) for record in shown)} | {*figures_in}
+    # A column of short words, such as names of regions, is not broken over lines.
+    short = {n for n in headings if all(len(_text(record.get(n), n)) <= SHORT for record in shown)} - numeric
+    classes = {n: _number_class(True) if n in numeric else ' class="at-short"' if n in short else "" for n in headings}
     head = "".join(
         f'<th scope="col"{_number_class(name in numeric)}>{escape(heading)}</th>' for name, heading in headings.items()
     )
     body = "".join(
-        "<tr>" + "".join(f"<td{_number_class(n in numeric)}>{_cell(record.get(n))}</td>" for n in headings) + "</tr>"
+        "<tr>" + "".join(f"<td{classes[n]}>{_cell(record.get(n), n)}</td>" for n in headings) + "</tr>"
         for record in shown
     )
     more = len(records) - len(shown)
     note = f'<p class="at-more">{more:,} more rows are not shown.</p>' if more else ""
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{escape(caption)}</caption>" if caption and not folded else ""
     html = (
         f'<div class="at-scroll" tabindex="0" role="region" aria-label="{escape(caption or "table", quote=True)}">'
         f'<table class="at-table">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
     )
+    if folded:
+        html = f"<details><summary>{escape(caption)}, {len(records):,} rows</summary>{html}</details>"
     return Html(html, _plain(shown, headings, caption) + (f"\n… {more:,} more rows" if more else ""))
+
+
+def side_by_side(rows: Any, key: str, caption: str = "", empty: str = "nothing to show") -> Html:
+    """Few rows of many columns, turned: a column for each value of ``key``, a row for each of the other columns.
+
+    Units follow from the columns' names, as in :func:`ops.markup.figure`.
+    """
+    records, names = _records(rows)
+    turned = [
+        {"": figure(name, None)[0]}
+        | {str(record[key]): figure(name, _plain_value(record.get(name)))[1] for record in records}
+        for name in names
+        if name != key
+    ]
+    return table(turned if records else [], caption, empty=empty, figures_in=[str(record[key]) for record in records])
 
 
 def checks_table(checks: Iterable[Any], caption: str = "Checks") -> Html:
@@ -69,8 +97,8 @@ def checks_table(checks: Iterable[Any], caption: str = "Checks") -> Html:
     return table(rows, caption, empty="no checks were made")
 
 
-def plan_table(plan: Plan | Mapping[str, Any]) -> Html:
-    """A plan's steps, its estimates and warnings, and the token that applies it."""
+def plan_table(plan: Plan | Mapping[str, Any], applied: bool = False) -> Html:
+    """A plan's steps, its estimates and warnings, and the command that applies it unless that was done."""
     record: Mapping[str, Any] = plan if isinstance(plan, Mapping) else plan.record()
     steps = record["steps"]
     changing = [s for s in steps if s["action"] not in ("keep", "refuse")]
@@ -87,7 +115,11 @@ def plan_table(plan: Plan | Mapping[str, Any]) -> Html:
     parts += [
         f'<p class="at-warning"><strong>Warning:</strong> {escape(str(w))}</p>' for w in record.get("warnings", [])
     ]
-    if changing:
+    if changing and applied:
+        said = f"This run was given the token of this plan, {record['token']}, to apply it."
+        parts.append(f'<p class="at-token">{escape(said)}</p>')
+        text = f"{listing.text}\n{said}"
+    elif changing:
         command = f"ops run {record['runbook']} --stage {record['stage']} --apply {record['token']}"
         parts.append(f'<p class="at-token">To apply exactly this plan: <code>{escape(command)}</code></p>')
         text = f"{listing.text}\nTo apply exactly this plan: {command}"
@@ -143,8 +175,10 @@ def _number_class(numeric: bool) -> str:
     return ' class="at-num"' if numeric else ""
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str = "") -> str:
     value = _plain_value(value)
+    if name.endswith("_rate") and value is not None:
+        return figure(name, value)[1]
     if isinstance(value, bool):
         return "ok" if value else "not ok"
     if isinstance(value, datetime):
@@ -154,7 +188,7 @@ def _text(value: Any) -> str:
     return number(value)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, name: str = "") -> str:
     plain = _plain_value(value)
     if isinstance(plain, bool):
         return tick(plain)
@@ -162,7 +196,7 @@ def _cell(value: Any) -> str:
         return plain.html
     if isinstance(plain, str) and plain in VERDICT_WORDS and plain != "none":
         return badge(plain)
-    return escape(_text(value))
+    return escape(_text(value, name))
 
 
 def _caption_text(caption: str) -> str:
@@ -170,7 +204,7 @@ def _caption_text(caption: str) -> str:
 
 
 def _plain(records: list[Mapping[str, Any]], headings: Mapping[str, str], caption: str) -> str:
-    cells = [list(headings.values()), *([_text(record.get(name)) for name in headings] for record in records)]
+    cells = [list(headings.values()), *([_text(record.get(name), name) for name in headings] for record in records)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([caption, *lines] if caption else lines)

@@ -9,12 +9,16 @@ The bucket follows from the event alone: its ``time``, or for an event without o
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 from handlers.core import timestamps
 from handlers.core.delivery import Delivery
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
     from handlers.core.settings import Settings
+
+MAX_KEYS = 100  # of one BatchGetItem
+_ATTEMPTS = 6  # 100 items of 400 KB need three answers of 16 MB even when nothing is throttled
+_FIRST_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,17 @@ class Bucket:
     tenant: str
     type: str
     minute: str | None  # RFC 3339, None for events without a time
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a bucket holds already: the keys that any region has seen, and when this region's item expires (0: none)."""
+
+    seen: set[bytes]
+    expires_at: int
+
+
+Found = Known | Exception  # what reading a bucket ended with
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +94,39 @@ def key_bytes(event_key: str) -> bytes:
     return uuid.UUID(event_key).bytes
 
 
-def count(client: DynamoDBClient, bucket: Bucket, deliveries: list[Delivery], settings: Settings) -> Counted:
-    """Add the deliveries' keys to this region's item of the bucket, unless some region has them already."""
-    seen, expires_at = _read(client, bucket, settings)
+def read(
+    client: DynamoDBClient, buckets: Sequence[Bucket], settings: Settings, sleep: Callable[[float], None] | None = None
+) -> dict[Bucket, Found]:
+    """What all regions have of each bucket, read strongly from this region's replica; or why it could not be read.
+
+    The regions of the stage give the keys, so a batch of messages is one call. A region that is not (or no longer)
+    among them is merely not seen here: its keys may be added once more, and count once all the same.
+    """
+    found: dict[Bucket, Found] = {}
+    size = max(1, MAX_KEYS // len(settings.regions))
+    for start in range(0, len(buckets), size):
+        part = buckets[start : start + size]
+        try:
+            found.update(_read(client, part, settings, sleep or time.sleep))
+        except Exception as error:  # noqa: BLE001 kept, and raised again for each bucket of the call
+            found.update(dict.fromkeys(part, error))
+    return found
+
+
+def count(
+    client: DynamoDBClient, bucket: Bucket, deliveries: list[Delivery], known: Found, settings: Settings
+) -> Counted:
+    """Add the deliveries' keys to this region's item of the bucket, unless some region has them already.
+
+    Raises:
+        Exception: what reading the bucket ended with, or what adding does.
+    """
+    if isinstance(known, Exception):
+        raise known
     given = {key_bytes(delivery.event_key) for delivery in deliveries}
-    new = given - seen
+    new = given - known.seen
     if new:
-        _add(client, bucket, new, max(expires_at, _expiry(deliveries, new, settings)), settings)
+        _add(client, bucket, new, max(known.expires_at, _expiry(deliveries, new, settings)), settings)
     return Counted(new=len(new), known=len(deliveries) - len(new))
 
 
@@ -91,25 +136,50 @@ def _expiry(deliveries: list[Delivery], new: set[bytes], settings: Settings) -> 
     return int((latest + timedelta(days=settings.event_retention_days)).timestamp())
 
 
-def _read(client: DynamoDBClient, bucket: Bucket, settings: Settings) -> tuple[set[bytes], int]:
-    """The keys that any region has seen, and when this region's item expires (0 when there is none)."""
-    seen: set[bytes] = set()
-    expires_at = 0
-    pages = client.get_paginator("query").paginate(
-        TableName=settings.table,
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-        ExpressionAttributeValues={":pk": {"S": bucket.pk}, ":prefix": {"S": bucket.prefix}},
-        ConsistentRead=True,
-    )
-    for page in pages:
-        for item in page["Items"]:
-            # A type may itself contain '#', and its items then share the prefix of a shorter one.
-            if item["type"]["S"] != bucket.type:
-                continue
-            seen.update(item["seen"]["BS"])
-            if item["region"]["S"] == settings.region:
-                expires_at = int(item["expires_at"]["N"])
-    return seen, expires_at
+def _read(
+    client: DynamoDBClient, buckets: Sequence[Bucket], settings: Settings, sleep: Callable[[float], None]
+) -> dict[Bucket, Found]:
+    keys: list[Any] = [
+        {"pk": {"S": bucket.pk}, "sk": {"S": bucket.prefix + region}}
+        for bucket in buckets
+        for region in settings.regions
+    ]
+    items, unread = _batch_get(client, keys, settings.table, sleep)
+    found: dict[Bucket, Found] = {}
+    for bucket in buckets:
+        places = [(bucket.pk, bucket.prefix + region) for region in settings.regions]
+        if unread.intersection(places):
+            found[bucket] = ClientError(
+                {"Error": {"Code": "UnprocessedKeys", "Message": "the table did not answer for all keys"}},
+                "BatchGetItem",
+            )
+            continue
+        seen = {key for place in places if place in items for key in items[place]["seen"]["BS"]}
+        own = items.get((bucket.pk, bucket.prefix + settings.region))
+        found[bucket] = Known(seen, int(own["expires_at"]["N"]) if own else 0)
+    return found
+
+
+def _batch_get(
+    client: DynamoDBClient, keys: list[Any], table: str, sleep: Callable[[float], None]
+) -> tuple[dict[tuple[str, str], Any], set[tuple[str, str]]]:
+    """The items by key, and the keys that DynamoDB left aside until the attempts were used up."""
+    items: dict[tuple[str, str], Any] = {}
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            pause_s = _FIRST_PAUSE_S * 2**attempt
+            sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 jitter, not a secret
+        answer: Any = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+        for item in answer["Responses"].get(table, []):
+            items[_place(item)] = item
+        keys = answer["UnprocessedKeys"].get(table, {}).get("Keys", [])
+        if not keys:
+            break
+    return items, {_place(key) for key in keys}
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
 
 
 def _add(client: DynamoDBClient, bucket: Bucket, keys: set[bytes], expires_at: int, settings: Settings) -> None:

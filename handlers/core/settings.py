@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 
 class SettingsError(Exception):
@@ -22,6 +23,7 @@ class Settings:
 
     stage: str
     region: str
+    regions: tuple[str, ...]
     bus: str
     table: str
     idempotency_table: str
@@ -36,6 +38,13 @@ def _text(value: str) -> str:
     return value
 
 
+def _names(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names) or len(set(names)) != len(names):
+        raise ValueError(f"is {value!r}; accepted: different names, separated by commas")
+    return names
+
+
 def _positive(value: str) -> int:
     if not (value.isascii() and value.isdigit() and int(value) > 0):
         raise ValueError(f"is {value!r}; accepted: a whole number above 0")
@@ -43,9 +52,10 @@ def _positive(value: str) -> int:
 
 
 # Field of Settings -> (environment variable, how it is read)
-_VARIABLES: dict[str, tuple[str, Callable[[str], str | int]]] = {
+_VARIABLES: dict[str, tuple[str, Callable[[str], str | int | tuple[str, ...]]]] = {
     "stage": ("ATOLL_STAGE", _text),
     "region": ("AWS_REGION", _text),
+    "regions": ("ATOLL_REGIONS", _names),
     "bus": ("ATOLL_BUS", _text),
     "table": ("ATOLL_TABLE", _text),
     "idempotency_table": ("ATOLL_IDEMPOTENCY_TABLE", _text),
@@ -61,7 +71,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: one or more variables are missing or wrong; the message has a line for each.
     """
-    values: dict[str, str | int] = {}
+    values: dict[str, Any] = {}
     mistakes: list[str] = []
     for field, (variable, read) in _VARIABLES.items():
         if variable not in environment:
@@ -71,11 +81,14 @@ def load(environment: Mapping[str, str]) -> Settings:
             values[field] = read(environment[variable])
         except ValueError as error:
             mistakes.append(f"{variable}: {error}")
+    region, regions = values.get("region"), values.get("regions")
+    if region and regions and region not in regions:
+        mistakes.append(f"ATOLL_REGIONS: is {','.join(regions)!r}; accepted: a list with this region, {region}")
     if mistakes:
         raise SettingsError(
             "\n".join([*mistakes, "Set them in provider.environment of serverless.yml and deploy again."])
         )
-    return Settings(**values)  # type: ignore[arg-type]
+    return Settings(**values)
 
 
 @cache

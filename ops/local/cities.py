@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ops.errors import UsageError
+
 EARTH_RADIUS_KM = 6371.0
 FIBRE_KM_PER_MS = 200.0
 CABLE_STRETCH = 1.4
@@ -116,3 +118,10 @@ def round_trip_ms(city: str, region: str) -> float:
 def nearest_city(region: str) -> str:
     """The city with the shortest round trip to ``region``."""
     return min(CITIES, key=lambda city: (round_trip_ms(city, region), city))
+
+
+def require_city(city: str) -> str:
+    """Return ``city``; raise UsageError when it is not on the map."""
+    if city not in CITIES:
+        raise UsageError(f"city: {city!r} is not known; accepted: {', '.join(CITIES)}")
+    return city

@@ -67,7 +67,7 @@ def test_run_page_when_opened_shows_verdict_checks_plan_and_charts(reports: Repo
     assert page.title().startswith("Fail: heartbeat on local")
     expect(page.get_by_label("Verdict", exact=True)).to_contain_text("1 of 2 checks is not ok.")
     order = page.get_by_role("heading").all_inner_texts()
-    assert order[:3] == ["Heartbeat", "Checks", "Plan"]
+    assert order[:4] == ["Heartbeat", "Checks", "Figures", "Plan"]
     expect(page.get_by_role("region", name="Checks").first).to_contain_text("p95 1,054 ms, objective 900 ms")
     expect(page.get_by_text("ops run heartbeat --stage local --apply")).to_be_visible()
     assert page.locator("svg[role=img]").count() == 3

@@ -97,22 +97,27 @@ class Atoll:
                 for region in self.ops("status", "--json", expect=None).json["regions"]
                 for queue in region["queues"]
             ]
-            replication = httpx.get(f"{self.cloud['emulator_url']}/_atoll/replication").json()
-            return not any(depths) and replication["settled"]
+            replication = httpx.get(f"{self.cloud['emulator_url']}/_atoll/replication/idle").json()
+            return not any(depths) and replication["idle"]
 
         wait_until(quiet, "queues drained and replication settled", timeout_s=120)
 
 
-@pytest.fixture(scope="session")
-def atoll(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Atoll]:
-    directory = tmp_path_factory.mktemp("atoll")
+def isolated_environment(directory: Path) -> dict[str, str]:
+    """The environment of a newcomer whose state, reports and home are under ``directory``."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ATOLL_"))}
-    environment = {
+    return {
         **inherited,
         "ATOLL_STATE_DIR": str(directory / "state"),
         "ATOLL_REPORTS_DIR": str(directory / "reports"),
         "HOME": str(directory),
     }
+
+
+@pytest.fixture(scope="session")
+def atoll(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Atoll]:
+    directory = tmp_path_factory.mktemp("atoll")
+    environment = isolated_environment(directory)
     platform = Atoll(load_stage("local"), environment, directory)
     try:
         platform.ops("up")

@@ -18,6 +18,7 @@ from handlers.core import aws
 REGION = "us-east-1"
 ENVIRONMENT = {
     "ATOLL_STAGE": "test",
+    "ATOLL_REGIONS": "us-east-1,ap-south-1",
     "ATOLL_BUS": "atoll-test",
     "ATOLL_TABLE": "atoll-test",
     "ATOLL_IDEMPOTENCY_TABLE": "atoll-test-idempotency",

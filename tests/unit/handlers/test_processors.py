@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from datetime import UTC, datetime
@@ -294,6 +295,93 @@ def test_activity_when_another_region_has_the_key_adds_nothing(cloud: Cloud, mon
     activity_function.handler(sqs_event(*bodies), Context())
     by_region = {item["region"]["S"]: item["seen"]["BS"] for item in cloud.items()}
     assert {region: len(keys) for region, keys in by_region.items()} == {"ap-south-1": 1, "us-east-1": 1}
+
+
+def test_activity_of_a_batch_reads_all_its_buckets_in_one_strong_call(cloud: Cloud) -> None:
+    reads: list[Any] = []
+    cloud.dynamodb.meta.events.register(
+        "provide-client-params.dynamodb.BatchGetItem", lambda params, **_: reads.append(params["RequestItems"])
+    )
+    bodies = [envelope(accepted(cloudevent(id=str(n), type=f"t{n % 3}"))) for n in range(10)]
+    activity_function.handler(sqs_event(*bodies), Context())
+    ((table, request),) = [next(iter(read.items())) for read in reads]
+    assert table == "atoll-test"
+    assert request["ConsistentRead"] is True
+    regions = [key["sk"]["S"].rpartition("#")[2] for key in request["Keys"]]
+    assert sorted(set(regions)) == ["ap-south-1", "us-east-1"]
+    assert len(regions) == 2 * len(cloud.items())
+
+
+def test_activity_read_of_more_buckets_than_a_call_takes_asks_in_whole_buckets(
+    cloud: Cloud, settings: Settings
+) -> None:
+    sizes: list[int] = []
+    cloud.dynamodb.meta.events.register(
+        "provide-client-params.dynamodb.BatchGetItem",
+        lambda params, **_: sizes.append(len(params["RequestItems"]["atoll-test"]["Keys"])),
+    )
+    buckets = [activity.Bucket(f"ACTIVITY#public#{n}", "t#00#a#", "public", "t", None) for n in range(70)]
+    three = dataclasses.replace(settings, regions=("us-east-1", "ap-south-1", "eu-west-1"))
+    found = activity.read(cloud.dynamodb, buckets, three)
+    assert sizes == [99, 99, 12]
+    assert found == dict.fromkeys(buckets, activity.Known(set(), 0))
+
+
+def leave_aside(cloud: Cloud, answers: int, prefix: str) -> None:
+    """Let DynamoDB leave the keys of one bucket unprocessed in its next answers, as it does when throttled."""
+    left = iter(range(answers))
+
+    def take_out(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        if next(left, None) is not None:
+            kept = [key for key in context["asked"] if key["sk"]["S"].startswith(prefix)]
+            rows = parsed["Responses"]["atoll-test"]
+            parsed["Responses"]["atoll-test"] = [row for row in rows if not row["sk"]["S"].startswith(prefix)]
+            parsed["UnprocessedKeys"] = {"atoll-test": {"Keys": kept, "ConsistentRead": True}}
+
+    def note(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        context["asked"] = params["RequestItems"]["atoll-test"]["Keys"]
+
+    cloud.dynamodb.meta.events.register("provide-client-params.dynamodb.BatchGetItem", note)
+    cloud.dynamodb.meta.events.register("after-call.dynamodb.BatchGetItem", take_out)
+
+
+def test_activity_read_when_keys_are_left_unprocessed_asks_for_them_again_after_growing_pauses(
+    cloud: Cloud, settings: Settings
+) -> None:
+    events = [cloudevent(), cloudevent(type="other")]
+    activity_function.handler(sqs_event(*(envelope(accepted(event)) for event in events)), Context())
+    leave_aside(cloud, 3, "other#")
+    pauses: list[float] = []
+    buckets = [activity.bucket_of(delivery.parse(envelope(accepted(event)))) for event in events]
+    found = activity.read(cloud.dynamodb, buckets, settings, pauses.append)
+    assert [len(known.seen) for known in found.values() if isinstance(known, activity.Known)] == [1, 1]
+    assert len(pauses) == 3
+    assert all(0.02 * 2 ** (n + 1) / 2 <= pause <= 0.02 * 2 ** (n + 1) for n, pause in enumerate(pauses))
+
+
+def test_activity_when_a_bucket_stays_unprocessed_fails_its_messages_and_counts_the_others(
+    cloud: Cloud, logs: StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("handlers.core.activity.time.sleep", pauses.append)
+    leave_aside(cloud, 1000, "other#")
+    bodies = [envelope(accepted(event)) for event in (cloudevent(), cloudevent(id="2", type="other"))]
+    report = activity_function.handler(sqs_event(*bodies), Context())
+    assert report == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert [item["type"]["S"] for item in cloud.items()] == ["order.created"]
+    assert 0 < len(pauses) < 10
+    assert [line["error"] for line in map(json.loads, logs.getvalue().splitlines()) if "error" in line] == [
+        "UnprocessedKeys"
+    ]
+
+
+def test_activity_when_the_read_fails_writes_nothing_and_reports_every_message(cloud: Cloud, logs: StringIO) -> None:
+    cloud.fail("dynamodb.BatchGetItem")
+    bodies = [envelope(accepted(event)) for event in (cloudevent(), cloudevent(type="other"))]
+    report = activity_function.handler(sqs_event(*bodies, "{"), Context())
+    assert [failure["itemIdentifier"] for failure in report["batchItemFailures"]] == ["m0", "m1", "m2"]
+    assert cloud.items() == []
+    assert "ReadTimeoutError" in logs.getvalue()
 
 
 def test_activity_when_one_bucket_fails_reports_exactly_its_messages(cloud: Cloud) -> None:

@@ -21,3 +21,24 @@ def test_load_with_missing_and_wrong_variables_names_each() -> None:
     assert "ATOLL_TABLE: is empty" in message
     assert "ATOLL_EVENT_RETENTION_DAYS: is 'soon'; accepted: a whole number above 0" in message
     assert "serverless.yml" in message
+
+
+def test_load_with_the_regions_of_the_stage_gives_them_in_order() -> None:
+    loaded = settings.load({**ENVIRONMENT, "ATOLL_REGIONS": "ap-south-1, us-east-1"})
+    assert loaded.regions == ("ap-south-1", "us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("", "is ''; accepted: different names, separated by commas"),
+        ("us-east-1,", "is 'us-east-1,'; accepted: different names"),
+        ("us-east-1,us-east-1", "accepted: different names"),
+        ("ap-south-1,eu-west-1", "is 'ap-south-1,eu-west-1'; accepted: a list with this region, us-east-1"),
+    ],
+)
+def test_load_with_regions_that_make_no_sense_says_what_would(value: str, problem: str) -> None:
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load({**ENVIRONMENT, "ATOLL_REGIONS": value})
+    assert str(caught.value).startswith("ATOLL_REGIONS: ")
+    assert problem in str(caught.value)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ops import deploy
 from ops.aws import Cloud
 from ops.errors import OpsError, UsageError
+from ops.stack import Stack
 from ops.stage import Stage, load_stage
 
 
@@ -129,3 +132,48 @@ def test_sls_when_not_installed_says_how(monkeypatch: pytest.MonkeyPatch, tmp_pa
         deploy.package_regions(load_stage("local"), ["us-east-1"])
 
     assert caught.value.hint == "Run: make setup"
+
+
+# --- smoke -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Let the API of every region give one answer."""
+    monkeypatch.setattr(deploy.stack, "read", lambda *_: Stack("CREATE_COMPLETE", {"ApiId": "abc"}))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+
+    def answer(status: int, text: str) -> None:
+        monkeypatch.setattr(deploy.httpx, "post", lambda *_, **__: httpx.Response(status, text=text))
+
+    return answer
+
+
+def test_smoke_when_the_api_accepts_for_the_region_passes(cloud: Cloud, answered: Callable[[int, str], None]) -> None:
+    answered(202, '{"region": "ap-south-1", "accepted": 0}')
+    deploy.smoke(cloud, "ap-south-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "message"),
+    [
+        (500, '{"message": "Internal Server Error"}', "answers 500"),
+        (202, '{"region": "us-east-1"}', "not as region ap-south-1"),
+        (202, "[]", "not as region"),
+        (502, "<html>", "gives no usable answer"),
+    ],
+)
+def test_smoke_with_another_answer_is_red(
+    cloud: Cloud, answered: Callable[[int, str], None], status: int, text: str, message: str
+) -> None:
+    answered(status, text)
+
+    with pytest.raises(OpsError, match=message):
+        deploy.smoke(cloud, "ap-south-1")
+
+
+def test_smoke_without_an_api_is_red(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy.stack, "read", lambda *_: Stack())
+
+    with pytest.raises(OpsError, match="the stack has no API"):
+        deploy.smoke(cloud, "ap-south-1")

@@ -22,6 +22,10 @@ from ops import markup
         ("regions", ["a", "b"], ("regions", "a, b")),
         ("stored", {"a": 1, "b": 2}, ("stored", "a 1, b 2")),
         ("equal", True, ("equal", "yes")),
+        ("error_rate", 0.0029, ("error rate", "0.29%")),
+        ("error_rate", 0, ("error rate", "0%")),
+        ("lag_ms", float("nan"), ("lag", "no data")),
+        ("keys", [], ("keys", "none")),
     ],
 )
 def test_figure_when_its_name_has_a_unit_shows_it(name: str, value: Any, shown: tuple[str, str]) -> None:
@@ -38,3 +42,13 @@ def test_duration_when_given_seconds_reads_naturally(seconds: float | None, text
 
 def test_figures_when_they_hold_markup_escape_it() -> None:
     assert "<b>" not in markup.figures({"<b>name": "<b>value"})
+
+
+def test_figures_when_one_is_a_list_of_rows_leaves_it_out() -> None:
+    html = markup.figures({"events": 3, "by_minute": [["12:00", 1]], "receivers": [{"rule": "store"}]})
+    assert html.count("<dt>") == 1
+
+
+def test_figures_when_one_is_an_identifier_gives_it_room() -> None:
+    html = markup.figures({"checksum": "3704:98493a12f3d23b2a", "items": 3704})
+    assert html.count('class="at-long"') == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ops import metrics
+from ops import charts, metrics
 from ops.aws import Cloud
 from ops.errors import OpsError, UsageError
 from ops.metrics import Series, checks, collect, derive_period, summarise
@@ -246,7 +246,7 @@ def test_checks_when_all_is_well_pass() -> None:
         (
             (0, US, "queue/store", "ApproximateAgeOfOldestMessage", "Maximum", 99),
             "queue age in us-east-1",
-            "the oldest message waited 99 s; accepted: 60",
+            "the oldest message waited 99 s; accepted: 60 s",
         ),
     ],
 )
@@ -258,3 +258,27 @@ def test_checks_when_one_thing_is_wrong_names_it(row: Any, name: str, detail: st
 def test_checks_when_a_region_is_silent_fails_its_traffic() -> None:
     found = checks(frame_of((0, US, "api", "Count", "Sum", 10), regions=(US, AP)))
     assert [check.name for check in found if not check.ok] == ["traffic in ap-south-1"]
+
+
+def test_golden_signals_when_drawn_cover_traffic_errors_latency_and_saturation() -> None:
+    frame = frame_of(
+        (0, US, "api", "Count", "Sum", 100),
+        (0, US, "api", "Latency", "p99", 900),
+        (0, US, "api", "Latency", "p50", 40),
+        (0, US, "queue/store", "ApproximateAgeOfOldestMessage", "Maximum", 3),
+    )
+    frame.attrs["period_s"] = 300
+    panels = {panel.title: panel for panel in metrics.golden_signals(frame)}
+    assert len(panels) == 8
+    assert panels["Requests"].unit == "per 5 minutes"
+    assert list(panels["API latency"].frame["statistic"]) == ["p50", "p99"]
+    assert list(panels["Age of the oldest message"].frame["processor"]) == ["store"]
+    drawn = charts.panels(list(panels.values()), x="time", y="value", colour="region")
+    assert sum(isinstance(chart, charts.NoData) for chart in drawn.charts) == 5
+
+
+def test_golden_signals_when_a_period_is_under_way_leave_it_out_unless_there_is_no_other() -> None:
+    frame = frame_of((0, US, "api", "Count", "Sum", 100), (1, US, "api", "Count", "Sum", 3))
+    for seconds, shown in ((59, [100, 3]), (61, [100]), (119, [100]), (120, [100, 3])):
+        frame.attrs["asked_end"] = (START + timedelta(seconds=seconds)).isoformat()
+        assert list(metrics.golden_signals(frame)[0].frame["value"]) == shown

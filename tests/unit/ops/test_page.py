@@ -79,11 +79,47 @@ def test_render_when_outputs_hold_markup_escapes_text_and_streams() -> None:
 
 
 def test_render_when_cells_tell_what_the_page_shows_itself_leaves_it_out() -> None:
-    hidden = [_html("<p>twice</p>", mime) for mime in (markup.OPENING_MIME, markup.FIGURES_MIME, markup.VERDICT_MIME)]
+    mimes = (markup.OPENING_MIME, markup.FIGURES_MIME, markup.PLAN_MIME, markup.CHECKS_MIME, markup.VERDICT_MIME)
+    hidden = [_html("<p>twice</p>", mime) for mime in mimes]
     html = page.render(notebook(text("# T\n\nx"), text("## A"), code("a", *hidden), text("## B"), code("b")), RESULT)
     assert "twice" not in html
     assert ">A</h2>" not in html
     assert "Setup code" not in html or html.index("Setup code") > 0
+
+
+def test_render_when_a_section_shows_only_what_stands_elsewhere_has_no_heading_for_it() -> None:
+    plan = code("run.plan(plan)", _html("<p>twice</p>", markup.PLAN_MIME))
+    cells = [
+        text("# T"),
+        text("## A"),
+        code("a", _html("<p>x</p>")),
+        text("## Plan\n\nWords."),
+        plan,
+        text("## Prose\n\nY"),
+    ]
+    html = page.render(notebook(*cells), RESULT)
+    assert ">A</h2>" in html
+    assert ">Plan</h2>" not in html
+    assert ">Prose</h2>" in html
+    assert "plan" in html[html.index(">A</h2>") :]
+
+
+def test_render_when_a_cell_prints_much_folds_it_into_one_log() -> None:
+    def said(lines: int) -> dict[str, Any]:
+        outputs = [{"output_type": "stream", "name": "stdout", "text": f"line {n}\n"} for n in range(lines)]
+        return code("x()", *outputs, _html("<p>result</p>"))
+
+    short, long = (page.render(notebook(text("# T"), text("## A"), said(n)), RESULT) for n in (2, 40))
+    assert "<pre>line 0\nline 1</pre>" in short
+    assert "Log," not in short
+    assert "<summary>Log, 40 lines</summary><pre>line 0\n" in long
+
+
+def test_render_when_all_is_there_leads_with_verdict_checks_and_figures() -> None:
+    result = {**RESULT, "checks": [{"name": "equal", "ok": True, "detail": "yes"}], "figures": {"lag_ms": 3}}
+    html = page.render(notebook(text("# T"), text("## Charts"), code("a", _html("<p>x</p>"))), result)
+    places = [html.index(mark) for mark in ('aria-label="Verdict"', 'id="checks"', 'id="figures"', ">Charts</h2>")]
+    assert places == sorted(places)
 
 
 def test_render_when_a_cell_raised_shows_the_message_and_folds_the_traceback() -> None:

@@ -243,6 +243,15 @@ def test_normaliser_replaces_only_what_must_differ(text: str, normal: str) -> No
     assert Normaliser(US, ACCOUNT, {"a1b2c3d4e5": "<HttpApi>"}).text(text) == normal
 
 
+def test_normaliser_when_all_regions_are_named_together_takes_them_as_one() -> None:
+    regions = [US, AP]
+    for region in regions:
+        normal = Normaliser(region, "", {}, regions)
+        assert normal.value({"Fn::Join": [",", regions]}) == {"Fn::Join": [",", "<regions>"]}
+        assert normal.value(f"{US},{AP}") == "<regions>"
+    assert Normaliser(US, "", {}, regions).value([AP, US]) == [AP, "<region>"]
+
+
 def test_normaliser_takes_json_inside_texts_apart() -> None:
     normal = Normaliser(US, ACCOUNT, {})
     assert normal.value({"Policy": '{"b": 1, "a": "us-east-1"}'}) == {"Policy": {"a": "<region>", "b": 1}}

@@ -11,7 +11,10 @@ from ops import provision
 from ops.aws import Cloud
 from ops.errors import OpsError, RefusedError
 from ops.plan import Plan
-from ops.provision import HealthCheck, RegionState, Table, Waits, World, decide, desired_probe, desired_shape
+from ops.provision.desired import desired_probe, desired_shape
+from ops.provision.planning import decide
+from ops.provision.world import HealthCheck, RegionState, Table, World, observe
+from ops.provision.writers import Waits
 from ops.stage import Stage
 
 DOMAIN = "a1b2c3d4e5.execute-api.{}.amazonaws.com"
@@ -77,7 +80,7 @@ def test_apply_makes_what_the_contract_names(deployed: Cloud) -> None:
         archive = deployed.client("events", region).describe_archive(ArchiveName="atoll-unit")
         assert archive["EventPattern"] == '{"source": ["atoll.events"]}'
         assert archive["RetentionDays"] == 7
-    world = provision.observe(deployed)
+    world = observe(deployed)
     assert {r: c[0].config["FullyQualifiedDomainName"] for r, c in world.health_checks.items()} == {
         region: DOMAIN.format(region) for region in deployed.stage.regions
     }
@@ -114,7 +117,7 @@ def test_apply_when_cut_at_any_call_is_continued_by_the_next_plan(
     applied(deployed)
     assert provision.plan(deployed).changes == []
     assert [check for check in provision.verify(deployed) if not check.ok] == []
-    assert {region: len(checks) for region, checks in provision.observe(deployed).health_checks.items()} == {
+    assert {region: len(checks) for region, checks in observe(deployed).health_checks.items()} == {
         "us-east-1": 1,
         "ap-south-1": 1,
     }
@@ -122,7 +125,7 @@ def test_apply_when_cut_at_any_call_is_continued_by_the_next_plan(
 
 def test_plan_when_settings_drifted_shows_both_values_and_apply_mends(deployed: Cloud) -> None:
     applied(deployed)
-    world = provision.observe(deployed)
+    world = observe(deployed)
     route53 = deployed.client("route53", "us-east-1")
     route53.update_health_check(HealthCheckId=world.health_checks["us-east-1"][0].id, FailureThreshold=9)
     deployed.client("events", "ap-south-1").update_archive(ArchiveName="atoll-unit", RetentionDays=3)
@@ -150,7 +153,7 @@ def test_plan_when_probe_interval_changes_replaces_the_health_check_before_it_is
     deployed.stage = deployed.stage.model_copy(update={"health_check": slower})
     plan = applied(deployed)
     assert [action for action, _, region in summary(plan) if region == "us-east-1"] == ["create", "change", "delete"]
-    world = provision.observe(deployed)
+    world = observe(deployed)
     assert [check.config["RequestInterval"] for check in world.health_checks["us-east-1"]] == [30]
     assert provision.plan(deployed).changes == []
 
@@ -183,7 +186,7 @@ def test_apply_when_caller_reference_was_used_before_takes_the_next(deployed: Cl
 
     calls.on("before", "CreateHealthCheck", once_used)
     applied(deployed)
-    assert [check.number for check in provision.observe(deployed).health_checks["us-east-1"]] == [3]
+    assert [check.number for check in observe(deployed).health_checks["us-east-1"]] == [3]
 
 
 # --- decisions, on worlds made by hand ---------------------------------------------------------------------------

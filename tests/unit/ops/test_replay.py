@@ -12,6 +12,7 @@ from ops import provision, queues, replay
 from ops.aws import Cloud
 from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
 from ops.plan import Plan
+from ops.provision.writers import Waits as ProvisionWaits
 from ops.replay import Replayed, Waits
 
 US, AP = "us-east-1", "ap-south-1"
@@ -23,7 +24,7 @@ QUICK = Waits(quiet_s=5, drain_s=5, replay_s=5, sleep=lambda seconds: None)
 def ready(deployed: Cloud, calls: Any) -> Cloud:
     """A provisioned stage with three events of the home region, one of the other and an old one."""
     plan = provision.plan(deployed)
-    provision.apply(deployed, plan, plan.token, waits=provision.Waits(sleep=lambda seconds: None))
+    provision.apply(deployed, plan, plan.token, waits=ProvisionWaits(sleep=lambda seconds: None))
     now = datetime.now(UTC)
     for number, kind in enumerate(("order.placed", "order.placed", "order.paid")):
         store(deployed, number, kind, now)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from ops.plan import Plan, Step
-from ops.tables import checks_table, plan_table, table
+from ops.tables import checks_table, plan_table, side_by_side, table
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,34 @@ def test_table_when_it_is_long_says_how_much_is_left_out() -> None:
     assert "1,100 more rows" in shown.text
 
 
+def test_table_when_a_column_is_a_share_shows_percent() -> None:
+    shown = table([{"region": "us-east-1", "error_rate": 0.0125}, {"region": "ap-south-1", "error_rate": None}])
+    assert '<td class="at-num">1.25%</td>' in shown.html
+    assert "\N{EN DASH}</td>" in shown.html
+    assert "1.25%" in shown.text
+
+
+def test_table_when_words_of_a_column_are_short_does_not_break_them() -> None:
+    shown = table([{"region": "us-east-1", "detail": "a sentence that has to be broken"}])
+    assert '<td class="at-short">us-east-1</td><td>a sentence' in shown.html
+
+
+def test_table_when_folded_names_itself_and_its_rows() -> None:
+    shown = table([{"n": 1}, {"n": 2}], "All <of them>", folded=True)
+    assert "<details><summary>All &lt;of them&gt;, 2 rows</summary>" in shown.html
+    assert "<caption>" not in shown.html
+
+
+def test_side_by_side_when_given_rows_turns_them_and_keeps_units() -> None:
+    frame = pd.DataFrame({"region": ["a", "b"], "p99_ms": [12.0, float("nan")], "error_rate": [0.5, 0.0]})
+    shown = side_by_side(frame, "region", "Regions")
+    assert re.findall(r"<th [^>]*>([^<]*)", shown.html) == ["", "a", "b"]
+    cells = [text.replace("\N{NO-BREAK SPACE}", " ") for text in re.findall(r"<td[^>]*>([^<]+)", shown.html)]
+    assert cells == ["p99", "12 ms", "no data", "error rate", "50%", "0%"]
+    assert shown.html.count('class="at-num"') == 6
+    assert "nothing there" in side_by_side([], "region", empty="nothing there").html
+
+
 def test_checks_table_when_some_fail_puts_them_first() -> None:
     checks = [{"name": "one", "ok": True, "detail": "fine"}, {"name": "two", "ok": False, "detail": "gone"}]
     html = checks_table(checks).html
@@ -100,3 +128,10 @@ def test_plan_table_when_nothing_would_change_offers_nothing_to_apply() -> None:
     plan = Plan(runbook="p", stage="local", account="1", regions=[], steps=[Step(action="keep", resource="zone")])
     assert "--apply" not in plan_table(plan).html
     assert "zone" in plan_table(plan).html
+
+
+def test_plan_table_when_the_plan_was_applied_offers_no_command() -> None:
+    plan = Plan(runbook="p", stage="local", account="1", regions=[], steps=[Step(action="create", resource="zone")])
+    shown = plan_table(plan, applied=True)
+    assert "--apply" not in shown.html + shown.text
+    assert plan.token in shown.html

@@ -1,0 +1,46 @@
+"""What the stage file asks for, in the terms in which the world is read. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ops.stage import Stage
+
+RUNBOOK = "provision"
+EVENT_PATTERN = {"source": ["atoll.events"]}
+TTL_ATTRIBUTE = "expires_at"
+STATUS_PATH = "/status"
+KEYS = {"pk": "HASH", "sk": "RANGE"}
+INDEXES = {"by_time": {"gsi_pk": "HASH", "gsi_sk": "RANGE"}}
+
+
+def desired_shape() -> dict[str, Any]:
+    """The table as :meth:`Table.shape` describes one."""
+    return {"keys": KEYS, "indexes": INDEXES, "billing": "PAY_PER_REQUEST", "stream": "NEW_AND_OLD_IMAGES"}
+
+
+def desired_probe(stage: Stage, domain: str) -> dict[str, Any]:
+    """The health check of a region whose API has this domain."""
+    return {
+        "Type": "HTTPS",
+        "FullyQualifiedDomainName": domain,
+        "Port": 443,
+        "ResourcePath": STATUS_PATH,
+        "RequestInterval": stage.health_check.interval_s,
+        "FailureThreshold": stage.health_check.failure_threshold,
+        "Inverted": False,
+        "Disabled": False,
+    }
+
+
+def check_name(stage: Stage, region: str) -> str:
+    return f"{stage.prefix} {region}"
+
+
+def desired_record(stage: Stage, region: str, domain: str) -> dict[str, Any]:
+    check = check_name(stage, region)
+    return {"region": region, "ttl_s": stage.dns.ttl_s, "value": domain, "health_check": check}
+
+
+def bus_arn(stage: Stage, account: str, region: str) -> str:
+    return f"arn:aws:events:{region}:{account}:event-bus/{stage.bus}"

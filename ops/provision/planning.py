@@ -1,0 +1,201 @@
+"""The difference between what the stage file asks for and what is there, as a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ops.aws import Cloud
+from ops.plan import Action, Plan, Step
+from ops.provision.desired import (
+    EVENT_PATTERN,
+    INDEXES,
+    KEYS,
+    RUNBOOK,
+    TTL_ATTRIBUTE,
+    bus_arn,
+    check_name,
+    desired_probe,
+    desired_record,
+    desired_shape,
+)
+from ops.provision.world import COMING_UP, HealthCheck, Table, World, observe
+from ops.stage import Stage
+
+
+def plan(cloud: Cloud) -> Plan:
+    """What would be created, changed or deleted to make the world what the stage file says; read-only."""
+    return decide(cloud.stage, observe(cloud))
+
+
+def decide(stage: Stage, world: World) -> Plan:
+    """The plan for a world that was read; a pure function."""
+    steps = [
+        *_stack_steps(stage, world),
+        *_table_steps(stage, world),
+        *_archive_steps(stage, world),
+        *_dns_steps(stage, world),
+    ]
+    result = Plan(runbook=RUNBOOK, stage=stage.stage, account=world.account, regions=stage.regions, steps=steps)
+    new_replicas = sum(step.action == "create" and step.resource.startswith("replica ") for step in steps)
+    return result.model_copy(
+        update={
+            "estimates": {"changes": len(result.changes), "new_replicas": new_replicas},
+            "warnings": _warnings(stage, world),
+        }
+    )
+
+
+def _stack_steps(stage: Stage, world: World) -> list[Step]:
+    steps = []
+    for region in stage.regions:
+        state = world.regions[region]
+        if state.domain:
+            steps.append(Step(action="keep", resource=f"stack {stage.stack}", region=region, detail=state.stack))
+        else:
+            detail = f"the regional stack is {state.stack}; run: ops deploy --stage {stage.stage} --region {region}"
+            steps.append(Step(action="refuse", resource=f"stack {stage.stack}", region=region, detail=detail))
+    return steps
+
+
+def _step(resource: str, region: str | None, before: Any, after: Any, detail: str = "") -> Step:
+    """Create what is absent (``before`` None), change what differs, keep what is equal."""
+    action: Action = "keep" if before == after else "create" if before is None else "change"
+    if action == "keep":
+        return Step(action=action, resource=resource, region=region)
+    if action == "change":
+        detail = difference(before, after)
+    return Step(action=action, resource=resource, region=region, detail=detail, before=before, after=after)
+
+
+def _table_steps(stage: Stage, world: World) -> list[Step]:
+    name, home = stage.table_name, stage.home_region
+    tables = {region: state.table for region, state in world.regions.items()}
+    own = tables[home]
+    refused = _table_refusals(stage, tables)
+    if refused:
+        return refused
+    shape = None
+    if own is not None:
+        # Indexes that are not ours are none of our business.
+        shape = own.shape() | {"indexes": {i: k for i, k in own.indexes.items() if i in INDEXES}}
+    steps = [_step(f"table {name}", home, shape, desired_shape(), "on demand, with streams")]
+    steps.append(_step(f"ttl {name}", home, {"attribute": own.ttl} if own else None, {"attribute": TTL_ATTRIBUTE}))
+    for region in stage.regions:
+        if region != home:
+            status = own.replicas.get(region) if own else None
+            steps.append(_step(f"replica {name}", region, status, "ACTIVE", f"of the table in {home}"))
+    for region in stage.regions:
+        table = tables[region]
+        wanted = {"deletion_protection": stage.table.deletion_protection}
+        before = {"deletion_protection": table.deletion_protection} if table else {"deletion_protection": False}
+        steps.append(_step(f"protection {name}", region, before, wanted))
+        wanted = {"point_in_time_recovery": stage.table.point_in_time_recovery}
+        before = {"point_in_time_recovery": table.recovery if table else False}
+        steps.append(_step(f"recovery {name}", region, before, wanted))
+    return steps
+
+
+def _table_refusals(stage: Stage, tables: dict[str, Table | None]) -> list[Step]:
+    """What no API call can bring to the desired state without losing data."""
+    name, home = stage.table_name, stage.home_region
+    own, refused = tables[home], []
+
+    def refuse(region: str, detail: str, before: Any = None, after: Any = None) -> None:
+        refused.append(
+            Step(action="refuse", resource=f"table {name}", region=region, detail=detail, before=before, after=after)
+        )
+
+    if own is not None and own.keys != KEYS:
+        refuse(home, "its key schema is another, and a key schema cannot be changed", own.keys, KEYS)
+    for index, keys in INDEXES.items():
+        if own is not None and own.indexes.get(index, keys) != keys:
+            refuse(home, f"index {index} has other keys; delete the index, then plan again", own.indexes[index], keys)
+    for region, table in tables.items():
+        status = own.replicas.get(region) if own else None
+        if region == home:
+            continue
+        if table is not None and status is None:
+            refuse(region, f"a table of this name stands alone here; it is no replica of the one in {home}")
+        elif status is not None and status != "ACTIVE" and status not in COMING_UP:
+            refuse(region, f"the replica is {status}; see the divergence runbook before you touch it")
+    return refused
+
+
+def _archive_steps(stage: Stage, world: World) -> list[Step]:
+    steps = []
+    for region in stage.regions:
+        state, archive = world.regions[region], world.regions[region].archive
+        if state.domain is None:
+            continue
+        bus = bus_arn(stage, world.account, region)
+        wanted = {"bus": bus, "pattern": EVENT_PATTERN, "retention_days": stage.archive.retention_days}
+        before = None
+        if archive is not None:
+            before = {"bus": archive.bus_arn, "pattern": archive.pattern, "retention_days": archive.retention_days}
+        if archive is not None and (archive.bus_arn != bus or archive.state.endswith("FAILED")):
+            detail = f"it is {archive.state} and belongs to {archive.bus_arn}; delete it, then plan again"
+            resource = f"archive {stage.archive_name}"
+            steps.append(Step(action="refuse", resource=resource, region=region, detail=detail, before=before))
+        else:
+            steps.append(_step(f"archive {stage.archive_name}", region, before, wanted, "platform events only"))
+    return steps
+
+
+def _dns_steps(stage: Stage, world: World) -> list[Step]:
+    zone, record = stage.dns.zone, stage.dns.record
+    if len(world.zones) > 1:
+        detail = f"{len(world.zones)} public hosted zones have this name: {', '.join(world.zones)}; delete all but one"
+        return [Step(action="refuse", resource=f"zone {zone}", detail=detail)]
+    if record == zone:
+        detail = "latency records are CNAMEs, which DNS forbids at the top of a zone; set dns.record below dns.zone"
+        return [Step(action="refuse", resource=f"record {record}", detail=detail)]
+    steps = [_step(f"zone {zone}", None, {"public": True} if world.zones else None, {"public": True})]
+    checks, records, obsolete = [], [], []
+    for region in stage.regions:
+        domain = world.regions[region].domain
+        if domain is None:
+            continue
+        ours = world.health_checks.get(region, [])
+        wanted = desired_probe(stage, domain)
+        current = usable(ours, wanted)
+        before = {"name": current.name} | current.config if current else None
+        checks.append(
+            _step(f"health-check {record}", region, before, {"name": check_name(stage, region)} | wanted, domain)
+        )
+        obsolete += [
+            Step(action="delete", resource=f"health-check {record}", region=region, before={"id": c.id} | c.config)
+            for c in ours
+            if c is not current
+        ]
+        found = world.records.get(region)
+        if found is not None and current is not None and found["health_check"] == current.id:
+            found = found | {"health_check": check_name(stage, region)}
+        records.append(_step(f"record {record}", region, found, desired_record(stage, region, domain), domain))
+    return [*steps, *checks, *records, *obsolete]
+
+
+def _warnings(stage: Stage, world: World) -> list[str]:
+    strangers = [name or "(simple)" for name in world.records if name not in stage.regions]
+    found = [f"record {stage.dns.record}: {name} is no region of the stage; it is left alone" for name in strangers]
+    own = world.regions[stage.home_region].table
+    for region in sorted(set(own.replicas) - set(stage.regions)) if own else []:
+        found.append(
+            f"table {stage.table_name}: it has a replica in {region}, no region of the stage; it is left alone"
+        )
+    if not stage.table.deletion_protection:
+        found.append(f"table {stage.table_name}: deletion protection is off for this stage")
+    return found
+
+
+def usable(ours: list[HealthCheck], wanted: dict[str, Any]) -> HealthCheck | None:
+    """The health check to go on with: Route 53 changes neither type nor interval of one that exists."""
+    fit = [c for c in ours if all(c.config[f] == wanted[f] for f in ("Type", "RequestInterval"))]
+    return fit[-1] if fit else None
+
+
+def difference(before: Any, after: Any) -> str:
+    """The fields that differ, with both values."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return f"is {before}, should be {after}"
+    names = [name for name in after if before.get(name) != after[name]]
+    return "; ".join(f"{name} is {before.get(name)}, should be {after[name]}" for name in names)

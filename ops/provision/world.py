@@ -1,0 +1,200 @@
+"""What is there: everything that provisioning looks at, read once and without a change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops import stack
+from ops.aws import Cloud, explained
+from ops.fanout import each
+
+# A replica in one of these states becomes ACTIVE without us.
+COMING_UP = {"CREATING", "UPDATING"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One region's replica, in the terms in which it is desired."""
+
+    status: str
+    keys: dict[str, str]
+    indexes: dict[str, dict[str, str]]
+    billing: str
+    stream: str | None
+    deletion_protection: bool
+    replicas: dict[str, str]
+    ttl: str | None
+    recovery: bool
+
+    def shape(self) -> dict[str, Any]:
+        return {"keys": self.keys, "indexes": self.indexes, "billing": self.billing, "stream": self.stream}
+
+
+@dataclass(frozen=True)
+class Archive:
+    state: str
+    bus_arn: str
+    pattern: Any
+    retention_days: int
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    id: str
+    number: int
+    name: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RegionState:
+    """What one region has. ``domain`` is None when the regional stack does not serve; ``stack`` says why."""
+
+    stack: str
+    domain: str | None
+    table: Table | None
+    archive: Archive | None
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that provisioning looks at, read once."""
+
+    account: str
+    regions: dict[str, RegionState]
+    zones: list[str]
+    health_checks: dict[str, list[HealthCheck]]
+    records: dict[str, dict[str, Any]]
+
+
+def observe(cloud: Cloud) -> World:
+    """Read all that the desired state speaks of; changes nothing."""
+    stage = cloud.stage
+    with explained(f"reading what stage {stage.stage!r} has"):
+        regions = each(stage.regions, lambda region: _observe_region(cloud, region))
+        zones = find_zones(cloud)
+        return World(
+            account=cloud.account,
+            regions=regions,
+            zones=zones,
+            health_checks=find_health_checks(cloud),
+            records=find_records(cloud, zones[0]) if zones else {},
+        )
+
+
+def _observe_region(cloud: Cloud, region: str) -> RegionState:
+    found = stack.read(cloud, region)
+    domain = f"{found.api_id}.execute-api.{region}.amazonaws.com" if found.serving and found.api_id else None
+    return RegionState(found.status, domain, find_table(cloud, region), find_archive(cloud, region))
+
+
+def find_table(cloud: Cloud, region: str) -> Table | None:
+    dynamodb, name = cloud.client("dynamodb", region), cloud.stage.table_name
+    try:
+        table = dynamodb.describe_table(TableName=name)["Table"]
+        ttl = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    except ClientError as error:
+        if error_code(error) in ("ResourceNotFoundException", "TableNotFoundException"):
+            return None
+        raise
+    stream = table.get("StreamSpecification", {})
+    recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
+    return Table(
+        status=table["TableStatus"],
+        keys={k["AttributeName"]: k["KeyType"] for k in table["KeySchema"]},
+        indexes={
+            index["IndexName"]: {k["AttributeName"]: k["KeyType"] for k in index["KeySchema"]}
+            for index in table.get("GlobalSecondaryIndexes", [])
+        },
+        billing=table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
+        stream=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
+        deletion_protection=bool(table.get("DeletionProtectionEnabled")),
+        replicas={r["RegionName"]: r.get("ReplicaStatus", "ACTIVE") for r in table.get("Replicas", [])},
+        ttl=ttl.get("AttributeName") if ttl.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else None,
+        recovery=recovery == "ENABLED",
+    )
+
+
+def find_archive(cloud: Cloud, region: str) -> Archive | None:
+    try:
+        found = cloud.client("events", region).describe_archive(ArchiveName=cloud.stage.archive_name)
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFoundException":
+            return None
+        raise
+    return Archive(
+        state=found.get("State", "ENABLED"),
+        bus_arn=found["EventSourceArn"],
+        pattern=json.loads(found["EventPattern"]) if found.get("EventPattern") else None,
+        retention_days=found.get("RetentionDays", 0),
+    )
+
+
+def find_zones(cloud: Cloud) -> list[str]:
+    route53, name = cloud.client("route53", cloud.stage.home_region), f"{cloud.stage.dns.zone}."
+    answer = route53.list_hosted_zones_by_name(DNSName=name, MaxItems="100")
+    return [
+        zone["Id"].rpartition("/")[2]
+        for zone in answer["HostedZones"]
+        if zone["Name"] == name and not zone.get("Config", {}).get("PrivateZone")
+    ]
+
+
+def find_health_checks(cloud: Cloud) -> dict[str, list[HealthCheck]]:
+    """Ours by caller reference ``<prefix>/<region>/<number>``, the newest last."""
+    route53 = cloud.client("route53", cloud.stage.home_region)
+    found: dict[str, list[HealthCheck]] = {}
+    for page in route53.get_paginator("list_health_checks").paginate():
+        for check in page["HealthChecks"]:
+            prefix, _, rest = check["CallerReference"].partition("/")
+            region, _, number = rest.partition("/")
+            if prefix != cloud.stage.prefix or not number.isdecimal():
+                continue
+            tags = route53.list_tags_for_resource(ResourceType="healthcheck", ResourceId=check["Id"])
+            names = [t["Value"] for t in tags["ResourceTagSet"].get("Tags", []) if t["Key"] == "Name"]
+            config = probe_of(dict(check["HealthCheckConfig"]))
+            found.setdefault(region, []).append(HealthCheck(check["Id"], int(number), "".join(names), config))
+    return {region: sorted(checks, key=lambda check: check.number) for region, checks in found.items()}
+
+
+def find_records(cloud: Cloud, zone: str) -> dict[str, dict[str, Any]]:
+    """The CNAME records of the stage's name, by set identifier ("" for a simple one)."""
+    route53, name = cloud.client("route53", cloud.stage.home_region), f"{cloud.stage.dns.record}."
+    # One page holds 300 records, and a name has one for each region.
+    answer = route53.list_resource_record_sets(
+        HostedZoneId=zone, StartRecordName=name, StartRecordType="CNAME", MaxItems="300"
+    )
+    return {
+        record.get("SetIdentifier", ""): {
+            "region": record.get("Region"),
+            "ttl_s": record.get("TTL"),
+            "value": ", ".join(v["Value"].removesuffix(".") for v in record.get("ResourceRecords", [])),
+            "health_check": record.get("HealthCheckId"),
+        }
+        for record in answer["ResourceRecordSets"]
+        if record["Name"] == name and record["Type"] == "CNAME"
+    }
+
+
+def probe_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The same fields of a health check that exists, with Route 53's defaults for those it leaves out."""
+    defaults = {
+        "Type": None,
+        "FullyQualifiedDomainName": None,
+        "Port": 443,
+        "ResourcePath": None,
+        "RequestInterval": 30,
+        "FailureThreshold": 3,
+        "Inverted": False,
+        "Disabled": False,
+    }
+    return {name: config.get(name, default) for name, default in defaults.items()}
+
+
+def error_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,99 @@
+"""``make bench``: what we do, as a ratio to a named baseline that runs side by side in the same process or in turn.
+
+Each pair is measured several times, alternating, and the median of the ratios is printed: it holds when the machine's
+speed drifts. Nothing here needs a network or the local cloud.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sketch.canonical import item_digest
+from tests.unit.handlers.support import ENVIRONMENT
+
+ITEMS = 5_000
+ROUNDS = 7
+
+BARE_HANDLER = """
+import boto3
+events, dynamodb = boto3.client("events"), boto3.client("dynamodb")
+def handler(event, context): ...
+"""
+INGEST = "from handlers import ingest"
+TIMED = "import time; begun = time.perf_counter()\n{}\nprint(time.perf_counter() - begun)"
+
+
+def main() -> None:
+    table = Table("what", "baseline", "ours", "baseline's", "ratio", title=f"medians of {ROUNDS}")
+    items = [_item(number) for number in range(ITEMS)]
+    table.add_row(
+        "canonical digest of an item (µs)",
+        "json.dumps(sort_keys) + SHA-256: not canonical",
+        *_pair(
+            lambda: _timed(lambda: [item_digest(item) for item in items]) / ITEMS * 1e6,
+            lambda: _timed(lambda: [_sorted_digest(item) for item in items]) / ITEMS * 1e6,
+        ),
+    )
+    table.add_row(
+        "init of ingest: imports and clients (ms)",
+        "a bare handler with the same two boto3 clients",
+        *_pair(lambda: _started(INGEST) * 1e3, lambda: _started(BARE_HANDLER) * 1e3),
+    )
+    Console().print(table)
+
+
+def _pair(ours: Callable[[], float], baseline: Callable[[], float]) -> tuple[str, str, str]:
+    ours(), baseline()  # warm
+    pairs = [(ours(), baseline()) for _ in range(ROUNDS)]
+    ratio = statistics.median(one / other for one, other in pairs)
+    medians = (statistics.median(values) for values in zip(*pairs, strict=True))
+    return (*(f"{value:.1f}" for value in medians), f"{ratio:.2f}")
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def _started(source: str) -> float:
+    """Seconds a new interpreter takes to run ``source``, its own start not counted."""
+    environment = {**os.environ, **ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", TIMED.format(source)], env=environment, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def _sorted_digest(item: dict[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).digest()
+
+
+def _item(number: int) -> dict[str, Any]:
+    """An item of about 400 bytes, like an event's."""
+    rng = random.Random(number)
+    return {
+        "pk": {"S": f"EVENT#{number:08x}"},
+        "sk": {"S": "EVENT"},
+        "version": {"N": str(rng.randrange(1, 9))},
+        "amount": {"N": f"{rng.randrange(10**6)}.{rng.randrange(100):02}"},
+        "tags": {"SS": [f"tag-{rng.randrange(1000)}" for _ in range(4)]},
+        "event": {"M": {f"attribute_{n}": {"S": f"{rng.getrandbits(64):016x}"} for n in range(8)}},
+        "accepted_at": {"S": "2026-11-20T10:15:30.123Z"},
+    }
+
+
+if __name__ == "__main__":
+    main()
