@@ -19,25 +19,27 @@ import inspect
 import json
 import logging
 import os
+import resource
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
-from types import ModuleType
 from typing import Any, NoReturn, cast
 
-from ops.local.processes import hold_lifeline
+from ops.local.gateway import Gateway, prepare_microburst
+from ops.local.processes import HOST, hold_lifeline
 from ops.local.replication import NS_PER_MS, ReplicationLog, Write, settled
 from ops.local.telemetry import Counts, Datum, EmfError, QueueSample, Scope, Series, parse_emf, sample_queue
+from ops.local.workerlog import StderrTap
 
 MINISTACK_VERSION = "1.5.33"
 TICK_S = 1.0
 SAMPLE_EVERY_S = 5.0
 REPEAT_UNCHANGED_EVERY_S = 60.0
 PUMP_LIMIT = 500
-WARM_WORKERS = max(2, min(8, 2 * (os.cpu_count() or 1)))
-WAIT_FOR_WARM_WORKER_S = 1.0
+WARM_WORKERS = max(2, os.cpu_count() or 1)
+WAIT_FOR_WARM_WORKER_S = 10.0
 
 logger = logging.getLogger("atoll")
 
@@ -70,6 +72,22 @@ REPLACEMENTS = (
         "ministack counts the Invoke API only and ingests no embedded metrics. It also starts a process for each "
         "concurrent invocation: on a laptop a burst of cold starts takes longer than a few warm workers in turn, so an "
         "invocation first waits a moment for one of those.",
+    ),
+    Replacement(
+        "core.lambda_runtime.Worker._read_stderr",
+        ("self",),
+        "Reads the log of a worker under a lock, so that whoever wants the log can take it whole without waiting.",
+    ),
+    Replacement(
+        "core.lambda_runtime.Worker._drain_stderr",
+        ("self",),
+        "Takes the log from where it is read now, when an invocation has timed out.",
+    ),
+    Replacement(
+        "core.lambda_runtime.Worker._drain_stderr_bounded",
+        ("self", "first_line_wait", "idle_confirm", "hard_cap"),
+        "ministack looks every millisecond whether more log follows: at least 5 ms an invocation, 50 ms for a handler "
+        "that logs nothing, and a tenth of the processor time of a busy emulator.",
     ),
     Replacement(
         "services.lambda_svc._emit_lambda_metrics",
@@ -128,7 +146,6 @@ _USED = {
     ),
     "services.cloudwatch._evaluate_all_alarms": (),
     "services.apigateway.find_api_scope": ("api_id",),
-    "app.main": (),
 }
 _USED_STATE = (
     "services.dynamodb._tables",
@@ -168,19 +185,35 @@ def check_compatible() -> None:
         )
 
 
-def _module(target: str) -> tuple[ModuleType, str]:
-    module, _, name = target.rpartition(".")
-    return importlib.import_module(f"ministack.{module}"), name
+def _owner(target: str) -> tuple[Any, str]:
+    """The module or class of ministack that holds ``target``, and its name there."""
+    path, _, name = target.rpartition(".")
+    module, _, last = path.rpartition(".")
+    if last[:1].isupper():
+        return getattr(importlib.import_module(f"ministack.{module}"), last), name
+    return importlib.import_module(f"ministack.{path}"), name
 
 
 def _resolve(target: str) -> Any:
-    module, name = _module(target)
-    return getattr(module, name, None)
+    owner, name = _owner(target)
+    return getattr(owner, name, None)
 
 
 def _has(target: str) -> bool:
-    module, name = _module(target)
-    return hasattr(module, name)
+    owner, name = _owner(target)
+    return hasattr(owner, name)
+
+
+def read_worker_log(worker: Any) -> None:
+    """Stands in for ``_read_stderr``: the thread of a worker process, from its start to its end."""
+    worker.atoll_tap = StderrTap(worker._proc.stderr)
+    worker.atoll_tap.keep_reading()
+
+
+def take_worker_log(worker: Any, first_line_wait: float = 0.0, idle_confirm: float = 0.0, hard_cap: float = 0.0) -> str:
+    """Stands in for ``_drain_stderr_bounded``: there is nothing to wait for."""
+    del first_line_wait, idle_confirm, hard_cap
+    return str(worker.atoll_tap.take())
 
 
 class GlobalTables:
@@ -430,6 +463,9 @@ class Emulator:
             "services.dynamodb._replicate_write": self.tables.replicate_write,
             "services.dynamodb._create_replica": self.tables.create_replica,
             "services.lambda_svc._execute_function_dispatch": self.execute,
+            "core.lambda_runtime.Worker._read_stderr": read_worker_log,
+            "core.lambda_runtime.Worker._drain_stderr": take_worker_log,
+            "core.lambda_runtime.Worker._drain_stderr_bounded": take_worker_log,
             "services.lambda_svc._emit_lambda_metrics": self.emit_nothing,
             "services.lambda_svc._acquire_execution_slot": self.acquire_slot,
             "services.lambda_svc._iter_all_esms": self.event_source_mappings,
@@ -438,8 +474,8 @@ class Emulator:
             "services.eventbridge._dispatch_to_event_bus": self.dispatch_to_bus,
             "app.app": self.serve,
         }.items():
-            module, name = _module(target)
-            setattr(module, name, function)
+            owner, name = _owner(target)
+            setattr(owner, name, function)
 
     # --- Lambda ------------------------------------------------------------------------------------------------
 
@@ -642,6 +678,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     parser = argparse.ArgumentParser(prog="ops.local.emulator", description="The emulated AWS of the local cloud.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--lag-ms", type=float, default=200.0, help="default lag of replication between two regions")
+    parser.add_argument("--endpoint-port", type=int, default=0, help="where faults can be injected; 0: nowhere")
     parser.add_argument("--handlers-endpoint", default="", help="AWS endpoint for the functions (default: this port)")
     parser.add_argument("--cloud-id", default="", help="echoed by /_atoll/status")
     options = parser.parse_args(arguments)
@@ -658,11 +695,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         check_compatible()
     except IncompatibleEmulatorError as error:
         sys.exit(str(error))
-    Emulator(lag_ms=options.lag_ms, cloud_id=options.cloud_id).install()
+    prepare_microburst()
+    emulator = Emulator(lag_ms=options.lag_ms, cloud_id=options.cloud_id)
+    emulator.install()
     # One loop serves all requests while threads wait on workers: it must not queue 5 ms behind each of them.
     sys.setswitchinterval(0.0005)
-    sys.argv = ["ministack"]
-    importlib.import_module("ministack.app").main()
+    # Every connection and every worker takes descriptors; 1024 is soon reached.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    asyncio.run(Gateway(emulator.serve).serve(HOST, options.port, options.endpoint_port))
     sys.exit(0)
 
 

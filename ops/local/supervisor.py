@@ -1,4 +1,4 @@
-"""The process that keeps the local cloud: starts emulator, proxy and edge, and ends all of them together.
+"""The process that keeps the local cloud: starts emulator and edge, and ends all of them together.
 
 Always: it holds an exclusive lock on ``supervisor.lock`` for as long as it lives, so "is the cloud up" is a question to
 the kernel and never to a process id that may have been recycled. When one child ends, or a signal asks for it, every
@@ -89,10 +89,10 @@ class Supervisor:
         handlers_endpoint = endpoint_url if settings.handlers_through_proxy else emulator_url
         self._spawn(
             "emulator",
-            *("--port", str(ports["emulator"]), "--lag-ms", str(settings.lag_ms)),
+            *("--port", str(ports["emulator"]), "--endpoint-port", str(ports["proxy"])),
+            *("--lag-ms", str(settings.lag_ms)),
             *("--handlers-endpoint", handlers_endpoint, "--cloud-id", cloud_id),
         )
-        self._spawn("proxy", "--port", str(ports["proxy"]), "--upstream", emulator_url)
         self._spawn(
             "edge",
             *("--port", str(ports["edge"]), "--endpoint", emulator_url, "--zone", settings.zone),
@@ -102,7 +102,7 @@ class Supervisor:
         if status.get("cloud_id") != cloud_id:
             raise StartError(f"port {ports['emulator']} is answered by another emulator")
         self._wait("emulator", f"{emulator_url}/_ministack/ready", deadline)
-        self._wait("proxy", f"{endpoint_url}/_microburst/health", deadline)
+        self._wait("emulator", f"{endpoint_url}/_microburst/health", deadline)
         self._wait("edge", f"{edge_url}/_edge/ready", deadline)
         return {
             "stage": settings.stage,

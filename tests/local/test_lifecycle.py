@@ -49,7 +49,7 @@ def test_up_is_idempotent_and_down_leaves_no_process(state_dir: Path) -> None:
     assert said[-1].startswith("local cloud is already up")
     assert local_cloud.current(state_dir) == cloud
     start_worker(cloud)
-    wait_until(lambda: len(processes_of(state_dir)) == 5, "supervisor, three children and a worker")
+    wait_until(lambda: len(processes_of(state_dir)) == 4, "supervisor, two children and a worker")
     stopped = local_cloud.down(state_dir=state_dir)
     assert [one.split()[0] for one in stopped] == ["proxy", "emulator", "edge"]
     wait_until(lambda: not processes_of(state_dir), "everything to end", timeout_s=1)
@@ -114,12 +114,12 @@ def test_caller_that_vanishes_while_starting_leaves_nothing(state_dir: Path) -> 
     wait_until(lambda: not processes_of(state_dir), "everything to end")
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "emulator", "proxy", "edge"])
+@pytest.mark.parametrize("victim", ["supervisor", "emulator", "edge"])
 def test_killed_process_takes_all_others_with_it(state_dir: Path, victim: str) -> None:
     stage = stage_on(free_port())
     cloud = local_cloud.up(stage, state_dir=state_dir)
     start_worker(cloud)
-    wait_until(lambda: len(processes_of(state_dir)) == 5, "a busy worker")
+    wait_until(lambda: len(processes_of(state_dir)) == 4, "a busy worker")
     os.kill(process_of(cloud, state_dir, victim), signal.SIGKILL)
     wait_until(lambda: not processes_of(state_dir), f"everything to end with {victim}")
     assert local_cloud.current(state_dir) is None

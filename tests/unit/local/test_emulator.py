@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ops.local import emulator, proxy
+from ops.local import emulator, gateway
 
 
 def test_check_compatible_with_the_pinned_version_passes() -> None:
@@ -36,7 +36,12 @@ def test_every_replacement_has_a_reason() -> None:
     assert len({one.target for one in emulator.REPLACEMENTS}) == len(emulator.REPLACEMENTS)
 
 
-def test_proxy_refuses_another_microburst(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_refuses_another_microburst(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.9.0")
     with pytest.raises(SystemExit, match=r"microburst 0\.9\.0 does not fit"):
-        proxy.replace_host_table()
+        gateway.prepare_microburst()
+
+
+def test_replacements_of_a_class_are_found_in_it() -> None:
+    assert emulator._resolve("core.lambda_runtime.Worker._drain_stderr_bounded") is not None
+    assert emulator._resolve("core.lambda_runtime.Worker._gone") is None
