@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ import httpx
 
 from ops import stack
 from ops.aws import Cloud, explained
-from ops.errors import OpsError, UsageError
-from ops.stage import ROOT, SERVICE, Stage
+from ops.errors import OpsError, RefusedError, UsageError
+from ops.fanout import each
+from ops.stage import ROOT, SERVICE, Stage, state_dir
 
 Progress = Callable[[str], None]
-PACKAGES = ROOT / ".atoll" / "packages"
+# What sls reads of the project; linked into each region's workspace.
+LINKED = ("deploy", "handlers", "package.json", "node_modules", ".venv")
 SLS = ROOT / "node_modules" / ".bin" / "sls"
 SLS_TIMEOUT_S = 1800
 BATCH = "application/cloudevents-batch+json"
@@ -36,10 +39,10 @@ BATCH = "application/cloudevents-batch+json"
 
 @dataclass(frozen=True)
 class Package:
-    """What ``sls package`` made for one region. ``code_sha256`` is the digest of the Lambda artifact."""
+    """What ``sls package`` made for one region, in its ``workspace``. ``code_sha256`` is of the Lambda artifact."""
 
     region: str
-    directory: Path
+    workspace: Path
     code_sha256: str
     size_bytes: int
 
@@ -63,43 +66,70 @@ def deploy(cloud: Cloud, regions: list[str] | None = None, progress: Progress = 
 
     Raises:
         UsageError: a region is not in the stage, or the Serverless Framework is not installed.
+        RefusedError: another rollout of the stage runs from this checkout.
         OpsError: packaging failed; nothing was deployed.
     """
     wanted = [cloud.stage.require_region(region) for region in regions] if regions else cloud.stage.regions
-    packages = {package.region: package for package in package_regions(cloud.stage, wanted, progress)}
+    with _alone(cloud.stage):
+        try:
+            packages = {package.region: package for package in package_regions(cloud.stage, wanted, progress)}
+            return _in_waves(cloud, packages, progress)
+        finally:
+            for region in wanted:
+                shutil.rmtree(_workspaces(cloud.stage) / region, ignore_errors=True)
+
+
+@contextmanager
+def _alone(stage: Stage) -> Iterator[None]:
+    """Hold the workspaces of a stage: two rollouts from one checkout would take each other's files."""
+    directory = _workspaces(stage)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RefusedError(
+                f"stage {stage.stage!r} is being deployed from this checkout already", hint="Wait for it to end."
+            ) from error
+        yield
+
+
+def _workspaces(stage: Stage) -> Path:
+    return state_dir() / "deploy" / stage.stage
+
+
+def _in_waves(cloud: Cloud, packages: dict[str, Package], progress: Progress) -> list[Deployment]:
     waves = [[region for region in wave if region in packages] for wave in cloud.stage.deploy_waves]
     done: list[Deployment] = []
     previous: dict[str, str | None] = {}
     for wave in filter(None, waves):
         for region in wave:
             previous[region] = _latest_deployment(cloud, region)
-        with ThreadPoolExecutor(max_workers=len(wave)) as pool:
-            outcomes = list(pool.map(lambda region: _deploy_region(cloud, packages[region], progress), wave))
+        outcomes = each(wave, lambda region: _deploy_region(cloud, packages[region], progress)).values()
         done += outcomes
         if not all(outcome.ok for outcome in outcomes):
-            done = [_roll_back(cloud, outcome, previous[outcome.region], progress) for outcome in done]
+            done = [
+                _roll_back(cloud, outcome, previous[outcome.region], packages[outcome.region].workspace, progress)
+                for outcome in done
+            ]
             reached = {outcome.region for outcome in done}
-            done += [Deployment(region, "not reached", 0.0) for region in wanted if region not in reached]
-            break
+            return done + [Deployment(region, "not reached", 0.0) for region in packages if region not in reached]
     return done
 
 
 def package_regions(stage: Stage, regions: list[str], progress: Progress = lambda _: None) -> list[Package]:
-    """Package each region into ``.atoll/packages/<stage>/<region>/``; needs neither an account nor a network.
+    """Package each region in a workspace of its own; needs neither an account nor a network.
 
     Raises:
         OpsError: packaging failed, or the regions' code differs.
     """
     packages = []
     for region in regions:
-        directory = PACKAGES / stage.stage / region
-        shutil.rmtree(directory, ignore_errors=True)
+        workspace = _workspace(stage, region)
         progress(f"{region}: packaging")
-        _sls(["package", "--package", str(directory)], stage, region)
-        artifact = directory / f"{SERVICE}.zip"
-        packages.append(
-            Package(region, directory, hashlib.sha256(artifact.read_bytes()).hexdigest(), artifact.stat().st_size)
-        )
+        _sls(["package", "--package", "package"], stage, region, workspace)
+        artifact = (workspace / "package" / f"{SERVICE}.zip").read_bytes()
+        packages.append(Package(region, workspace, hashlib.sha256(artifact).hexdigest(), len(artifact)))
     if len({package.code_sha256 for package in packages}) > 1:
         shown = ", ".join(f"{package.region} {package.code_sha256[:12]}" for package in packages)
         raise OpsError(
@@ -108,11 +138,27 @@ def package_regions(stage: Stage, regions: list[str], progress: Progress = lambd
     return packages
 
 
+def _workspace(stage: Stage, region: str) -> Path:
+    """A fresh directory with links to the project: sls keeps scratch files where it runs; regions run side by side."""
+    # Always the same place: sls takes another path for a change.
+    workspace = _workspaces(stage) / region
+    shutil.rmtree(workspace, ignore_errors=True)
+    (workspace / ".atoll").mkdir(parents=True)
+    # sls does not find its configuration through a link.
+    shutil.copy(ROOT / "serverless.yml", workspace)
+    for name in LINKED:
+        (workspace / name).symlink_to(ROOT / name)
+    cache = ROOT / ".atoll" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    (workspace / ".atoll" / "cache").symlink_to(cache)
+    return workspace
+
+
 def _deploy_region(cloud: Cloud, package: Package, progress: Progress) -> Deployment:
     started = time.monotonic()
     progress(f"{package.region}: deploying")
     try:
-        output = _sls(["deploy", "--package", str(package.directory)], cloud.stage, package.region)
+        output = _sls(["deploy", "--package", "package"], cloud.stage, package.region, package.workspace)
         smoke(cloud, package.region)
     except OpsError as error:
         progress(f"{package.region}: failed")
@@ -142,7 +188,7 @@ def smoke(cloud: Cloud, region: str) -> None:
         raise OpsError(f"{region}: {url} answers {answer.status_code}, not as region {region}: {answer.text[:200]}")
 
 
-def _roll_back(cloud: Cloud, done: Deployment, previous: str | None, progress: Progress) -> Deployment:
+def _roll_back(cloud: Cloud, done: Deployment, previous: str | None, workspace: Path, progress: Progress) -> Deployment:
     if done.outcome == "unchanged":
         return done
     if previous is None:
@@ -150,7 +196,7 @@ def _roll_back(cloud: Cloud, done: Deployment, previous: str | None, progress: P
         return Deployment(done.region, "failed", done.seconds, detail)
     progress(f"{done.region}: rolling back")
     try:
-        _sls(["rollback", "--timestamp", previous], cloud.stage, done.region)
+        _sls(["rollback", "--timestamp", previous], cloud.stage, done.region, workspace)
     except OpsError as error:
         return Deployment(
             done.region, "failed", done.seconds, f"{done.detail}; rollback failed too: {error}".lstrip("; ")
@@ -171,14 +217,14 @@ def _latest_deployment(cloud: Cloud, region: str) -> str | None:
     return max(stamps, default=None)
 
 
-def _sls(arguments: list[str], stage: Stage, region: str) -> str:
+def _sls(arguments: list[str], stage: Stage, region: str, workspace: Path) -> str:
     if not SLS.exists():
         raise UsageError("the Serverless Framework is not installed", hint="Run: make setup")
     command = [str(SLS), *arguments, "--stage", stage.stage, "--region", region]
     environment = {**os.environ, "SLS_NOTIFICATIONS_MODE": "off", "NO_COLOR": "1", "NODE_NO_WARNINGS": "1"}
     try:
         result = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SLS_TIMEOUT_S, check=False
+            command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=SLS_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise OpsError(f"{region}: sls {arguments[0]} gave no end in {SLS_TIMEOUT_S} s") from error

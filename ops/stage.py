@@ -7,6 +7,7 @@ stage name here, and in serverless.yml by the same rule: ``atoll-<stage>[-<part>
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,12 @@ from ops.errors import UsageError
 ROOT = Path(__file__).resolve().parent.parent
 STAGES_DIR = ROOT / "deploy" / "stages"
 SERVICE = "atoll"
+
+
+def state_dir() -> Path:
+    """Where scratch files and the local cloud's state are: ``.atoll/`` of the project, or ``ATOLL_STATE_DIR``."""
+    return Path(os.environ.get("ATOLL_STATE_DIR") or ROOT / ".atoll").resolve()
+
 
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,19}$")]

@@ -25,6 +25,7 @@ from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
 from ops.local.processes import TEST_CREDENTIALS, last_lines
 from ops.local.supervisor import FAULTS_FILE, LOCK_FILE, POLL_S, STATE_FILE, Settings
 from ops.stage import ROOT, Stage
+from ops.stage import state_dir as default_state_dir
 
 UP_LOCK_FILE = "up.lock"
 STOP_TIMEOUT_S = 10.0
@@ -59,11 +60,6 @@ class LocalCloud:
         data = asdict(self)
         del data["state_dir"]
         return data
-
-
-def default_state_dir() -> Path:
-    """``.atoll/`` of the project, or ``ATOLL_STATE_DIR``."""
-    return Path(os.environ.get("ATOLL_STATE_DIR") or ROOT / ".atoll")
 
 
 def environment(cloud: LocalCloud) -> dict[str, str]:
@@ -126,7 +122,7 @@ def up(
             f"stage: {stage.stage!r} has no local_cloud section: it runs on AWS, and there is nothing to start",
             hint="Use --stage local.",
         )
-    directory = (state_dir or default_state_dir()).resolve()
+    directory = state_dir or default_state_dir()
     (directory / "logs").mkdir(parents=True, exist_ok=True)
     with _starting(directory, progress):
         cloud = current(directory)
@@ -161,7 +157,7 @@ def down(progress: Progress = _quiet, *, state_dir: Path | None = None) -> list[
     Raises:
         OpsError: a process could not be ended.
     """
-    directory = (state_dir or default_state_dir()).resolve()
+    directory = state_dir or default_state_dir()
     if not directory.is_dir():
         return []
     pid, cloud = _supervisor_pid(directory), current(directory)

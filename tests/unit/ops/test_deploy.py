@@ -8,7 +8,7 @@ import pytest
 
 from ops import deploy
 from ops.aws import Cloud
-from ops.errors import OpsError, UsageError
+from ops.errors import OpsError, RefusedError, UsageError
 from ops.stack import Stack
 from ops.stage import Stage, load_stage
 
@@ -22,15 +22,16 @@ class Framework:
         self.red: set[tuple[str, str]] = set()
         self.previous: dict[str, str | None] = {"us-east-1": "1700", "ap-south-1": "1800"}
 
-    def sls(self, arguments: list[str], stage: Stage, region: str) -> str:
+    def sls(self, arguments: list[str], stage: Stage, region: str, workspace: Path) -> str:
         self.calls.append(
             (" ".join(arguments[:1] + arguments[2:] if arguments[0] == "rollback" else arguments[:1]), region)
         )
         if (arguments[0], region) in self.red:
             raise OpsError(f"{region}: sls {arguments[0]} failed")
         if arguments[0] == "package":
-            directory = Path(arguments[2])
-            directory.mkdir(parents=True)
+            assert region in workspace.name
+            directory = workspace / arguments[2]
+            directory.mkdir()
             (directory / "atoll.zip").write_bytes(self.code[region])
         return ""
 
@@ -38,9 +39,9 @@ class Framework:
 @pytest.fixture
 def framework(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Framework:
     fake = Framework()
-    monkeypatch.setattr(deploy, "PACKAGES", tmp_path)
+    monkeypatch.setenv("ATOLL_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(deploy, "_sls", fake.sls)
-    monkeypatch.setattr(deploy, "smoke", lambda cloud, region: fake.sls(["smoke"], cloud.stage, region))
+    monkeypatch.setattr(deploy, "smoke", lambda cloud, region: fake.sls(["smoke"], cloud.stage, region, tmp_path))
     monkeypatch.setattr(deploy, "_latest_deployment", lambda _, region: fake.previous[region])
     return fake
 
@@ -65,6 +66,7 @@ def test_deploy_takes_the_regions_in_waves_after_packaging_all(framework: Framew
         ("deploy", "ap-south-1"),
         ("smoke", "ap-south-1"),
     ]
+    assert [path.name for path in deploy._workspaces(cloud.stage).iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize("what", ["deploy", "smoke"])
@@ -116,6 +118,13 @@ def test_deploy_when_regions_were_packaged_from_different_code_deploys_nothing(
         deploy.deploy(cloud)
 
     assert all(call == "package" for call, _ in framework.calls)
+
+
+def test_deploy_while_another_runs_from_this_checkout_is_refused(framework: Framework, cloud: Cloud) -> None:
+    with deploy._alone(cloud.stage), pytest.raises(RefusedError, match="is being deployed from this checkout already"):
+        deploy.deploy(cloud)
+
+    assert framework.calls == []
 
 
 def test_deploy_with_a_region_outside_the_stage_refuses(framework: Framework, cloud: Cloud) -> None:
