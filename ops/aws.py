@@ -7,6 +7,7 @@ the stage file names are refused with nothing touched.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from botocore.exceptions import (
 )
 
 from ops.errors import OpsError, RefusedError, UsageError
-from ops.stage import Stage
+from ops.stage import Stage, state_dir
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewayv2.client import ApiGatewayV2Client
@@ -50,6 +51,8 @@ CONFIG = Config(
     user_agent_extra="atoll-ops",
 )
 
+# Under the state directory: what a stage needs in the environment, left by whoever runs the stage's cloud.
+ENVIRONMENT_FILE = "environment-{stage}.json"
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 
@@ -106,6 +109,17 @@ class Cloud:
             if key not in self._clients:
                 self._clients[key] = self._session.client(service, region_name=region, config=CONFIG)
             return self._clients[key]
+
+
+def adopt_environment(stage: Stage) -> None:
+    """Take the stage's variables into this process, unless it has an endpoint already or the stage left none."""
+    if "AWS_ENDPOINT_URL" in os.environ:
+        return
+    try:
+        text = (state_dir() / ENVIRONMENT_FILE.format(stage=stage.stage)).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    os.environ.update(json.loads(text))
 
 
 def connect(stage: Stage, session: boto3.Session | None = None) -> Cloud:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.errors import EXIT_ERROR, EXIT_FAIL, EXIT_PASS, EXIT_REFUSED, OpsError, UsageError
 from ops.stage import Stage, load_stage
@@ -32,8 +32,10 @@ app = typer.Typer(
 fault_app = typer.Typer(no_args_is_help=True, help="Break the local cloud on purpose, and mend it.")
 app.add_typer(fault_app, name="fault")
 
-out = Console()
-err = Console(stderr=True)
+INTERRUPTED = 130
+# A pipe has no width: wide enough that nothing is cut.
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 StageOption = Annotated[str, typer.Option("--stage", "-s", help="A file deploy/stages/STAGE.yml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
@@ -43,8 +45,11 @@ RegionsOption = Annotated[list[str] | None, typer.Option("--region", "-r", help=
 def main() -> None:
     """Run the command line; turn every error into one message, a way on, and the exit status of the contract."""
     try:
-        # Without standalone mode, the status of a typer.Exit is what the call returns.
-        sys.exit(app(standalone_mode=False) or EXIT_PASS)
+        # Without standalone mode, the status of a typer.Exit is what the call returns; 130 is typer's word for Ctrl-C.
+        status = app(standalone_mode=False) or EXIT_PASS
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(status)
     except OpsError as error:
         sys.exit(_explain(error))
     except KeyboardInterrupt:
@@ -114,9 +119,10 @@ def up(stage: StageOption = "local") -> None:
     from ops.local import bringup
 
     settings = load_stage(stage)
-    cloud = bringup.start(settings, _say)
-    bringup.deploy_regions(cloud, _say)
-    bringup.provision_global(settings, cloud, _say)
+    with bringup.ended_if_interrupted(_say):
+        cloud = bringup.start(settings, _say)
+        bringup.deploy_regions(cloud, _say)
+        bringup.provision_global(settings, _say)
     out.print(f"The local cloud is up: {cloud.edge_url}  (look around: ops status, make lab; end it: ops down)")
 
 
@@ -192,9 +198,8 @@ def status(stage: StageOption = "local", as_json: JsonOption = False) -> None:
     if as_json:
         _print_json(seen.as_json())
     else:
-        table = Table(
-            "region", "healthy", "stack", "/status", "table", "archive", "queues", "DLQs", title=f"Stage {seen.stage}"
-        )
+        headings = ("healthy", "stack", "/status", "table", "archive", "queues", "DLQs")
+        table = Table(Column("region", no_wrap=True), *headings, title=f"Stage {seen.stage}")
         for row in seen.regions:
             table.add_row(
                 row.region,
@@ -225,7 +230,7 @@ def send(
     invalid: Annotated[float, typer.Option(help="Share of them that lack a required attribute, 0 to 1.")] = 0.0,
     city: Annotated[list[str] | None, typer.Option("--from", help="A caller's city; repeatable.")] = None,
     region: Annotated[str, typer.Option(help="Send to this region's API, past the edge.")] = "",
-    again: Annotated[Path | None, typer.Option(help="Send the accepted events of this --out file once more.")] = None,
+    again: Annotated[Path | None, typer.Option(help="Send the valid events of this --out file again.")] = None,
     out_file: Annotated[Path | None, typer.Option("--out", help="Write a JSON line for each event.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight at once.")] = 16,
     seed: Annotated[int | None, typer.Option(help="Makes the mix of traffic repeatable.")] = None,
@@ -312,7 +317,7 @@ def run(
     Example: ops run replay --stage local -p region=us-east-1 -p window_start=2h
     Example: ops run provision --stage prod --apply 0123456789abcdef
     """
-    from ops import runbooks
+    from ops import report, runbooks
 
     given: dict[str, str] = {}
     for text in parameter or []:
@@ -325,6 +330,7 @@ def run(
     outcome = runbooks.run(
         book, _enter(stage), values, apply, progress=lambda event: _say(str(event)), timeout_s=timeout
     )
+    report.write_index()
     if as_json:
         _print_json({**outcome.result, "directory": str(outcome.directory)})
     else:
@@ -392,8 +398,17 @@ def fault_replication_cut(
     out.print(str(faults.replication_cut(running, settings, a, b, lose=lose)), highlight=False)
 
 
+API_FAULTS = {
+    "throttle": "Let calls to a service fail as throttled ones do.",
+    "latency": "Let calls to a service take a second longer.",
+    "reset": "Cut the connection of calls to a service.",
+}
+
+
 def _api_fault(kind: str) -> None:
-    @fault_app.command(kind)
+    @fault_app.command(
+        kind, help=f"{API_FAULTS[kind]}\n\nExample: ops fault {kind} dynamodb --region us-east-1 --rate 0.3"
+    )
     def command(
         service: str,
         region: Annotated[str | None, typer.Option(help="Only calls to this region.")] = None,
@@ -403,16 +418,17 @@ def _api_fault(kind: str) -> None:
         faults, running, settings = _faults(stage)
         out.print(str(faults.api_fault(running, settings, kind, service, region=region, rate=rate)), highlight=False)
 
-    command.__doc__ = f"Make calls to a service {kind}."
 
-
-for _kind in ("throttle", "latency", "reset"):
+for _kind in API_FAULTS:
     _api_fault(_kind)
 
 
 @fault_app.command("list")
 def fault_list(stage: StageOption = "local", as_json: JsonOption = False) -> None:
-    """What is broken now."""
+    """What is broken now.
+
+    Example: ops fault list
+    """
     from dataclasses import asdict
 
     faults, running, settings = _faults(stage)

@@ -147,7 +147,12 @@ def estimate(cloud: Cloud, table: str = "", regions: Sequence[str] = ()) -> pd.D
     name, regions = table or cloud.stage.table_name, list(regions) or cloud.stage.regions
 
     def describe(region: str) -> tuple[str, str, int, int, int]:
-        found = cloud.client("dynamodb", region).describe_table(TableName=name)["Table"]
+        try:
+            found = cloud.client("dynamodb", region).describe_table(TableName=name)["Table"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            return region, "MISSING", 0, 0, 0
         size = found.get("TableSizeBytes", 0)
         # An eventually consistent read takes half a unit for 4 KB.
         return region, found["TableStatus"], found.get("ItemCount", 0), size, -(-size // 8192)

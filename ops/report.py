@@ -95,7 +95,8 @@ def write_index(root: Path = REPORTS) -> Path:
         latest = list({run.runbook: run for run in reversed(own)}.values())
         latest.sort(key=lambda run: (run.verdict == "pass", run.runbook))
         stages.append({"name": stage, "latest": latest, "earlier": [r for r in own if not any(r is x for x in latest)]})
-        latest_of_all += latest
+        # A refused run changed nothing and looked at nothing: it says nothing of the stage.
+        latest_of_all += [run for run in latest if run.verdict != "refused"]
     failing = [run for run in latest_of_all if run.verdict != "pass"]
     verdict, headline, saying = _verdict(latest_of_all, failing)
     html = (

@@ -201,6 +201,8 @@ def begin(runbook: str, stage: str, apply: str = "", *, offline: bool = False) -
     _applying.clear()
     described = load_stage(stage)
     charts.keep_colours(described.regions)
+    if not offline:
+        aws.adopt_environment(described)
     cloud = None if offline else aws.connect(described)
     account = cloud.account if cloud else described.account or ""
     run = Run(Record.begin(runbook, described, account), described, cloud, apply)

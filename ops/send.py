@@ -27,7 +27,9 @@ from ops.errors import OpsError, UsageError
 CITIES = ("Mumbai", "New York", "London", "Singapore", "Sao Paulo", "Sydney")
 TYPES = ("com.example.order.placed", "com.example.order.paid", "com.example.cart.updated", "com.example.user.signed-in")
 RETRIED = frozenset({409, 429, 500, 502, 503, 504})
-MAX_ATTEMPTS = 5
+# Longer than a health check and a record's time to live take to lead away from a region that is down.
+RETRY_FOR_S = 60.0
+MAX_PAUSE_S = 5.0
 TIMEOUT_S = 30.0
 
 
@@ -135,24 +137,50 @@ def request_for(source: str, event_id: str, valid: bool) -> tuple[dict[str, str]
     return {**message.headers, "content-type": "application/cloudevents+json"}, body
 
 
-async def _send_one(client: httpx.AsyncClient, url: str, request: Request, token: str | None) -> Sent:
+class _Patience:
+    """How long a failing event is retried. When one was given up, the next are tried once, until one gets through."""
+
+    def __init__(self) -> None:
+        self.given_up = False
+
+    def spent(self, started: float) -> bool:
+        if self.given_up or time.perf_counter() - started >= RETRY_FOR_S:
+            self.given_up = True
+            return True
+        return False
+
+    @staticmethod
+    def pause_s(attempt: int, answer: httpx.Response | None) -> float:
+        """What the answer asks for, or twice as long each time."""
+        asked = answer.headers.get("retry-after", "") if answer is not None else ""
+        return min(MAX_PAUSE_S, float(asked) if asked.isdecimal() else 0.1 * 2**attempt)
+
+
+async def _send_one(
+    client: httpx.AsyncClient, url: str, request: Request, token: str | None, patience: _Patience
+) -> Sent:
     source, event_id, city, valid = request
     headers, body = request_for(source, event_id, valid)
     headers["x-atoll-city"] = city
     if token:
         headers["authorization"] = f"Bearer {token}"
     started = time.perf_counter()
-    status, answer, attempts = 0, None, 0
-    for attempts in range(1, MAX_ATTEMPTS + 1):
+    attempts = 0
+    while True:
+        attempts += 1
+        answer: httpx.Response | None = None
         try:
             answer = await client.post(url, content=body, headers=headers)
-            status = answer.status_code
         except httpx.HTTPError:
-            status, answer = 0, None
-        if status not in RETRIED and status != 0:
+            status = 0
+        else:
+            status = answer.status_code
+        if final(status):
+            patience.given_up = False
             break
-        if attempts < MAX_ATTEMPTS:
-            await asyncio.sleep(0.1 * 2**attempts)
+        if patience.spent(started):
+            break
+        await asyncio.sleep(patience.pause_s(attempts, answer))
     content: Any = {}
     if answer is not None and status == 202:
         content = answer.json()
@@ -169,6 +197,11 @@ async def _send_one(client: httpx.AsyncClient, url: str, request: Request, token
     )
 
 
+def final(status: int) -> bool:
+    """Whether an HTTP status (0: no answer) is the platform's last word, and not a reason to send again."""
+    return status != 0 and status not in RETRIED
+
+
 async def _send_all(
     url: str,
     requests: Sequence[Request],
@@ -178,12 +211,13 @@ async def _send_all(
 ) -> list[Sent]:
     pending: Iterator[tuple[int, Request]] = iter(enumerate(requests))
     results: dict[int, Sent] = {}
+    patience = _Patience()
     # A repeat must not overtake its original by more than the concurrency allows: one shared iterator keeps the order.
     async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=concurrency)) as client:
 
         async def worker() -> None:
             for index, request in pending:
-                results[index] = await _send_one(client, url, request, token)
+                results[index] = await _send_one(client, url, request, token, patience)
                 progress(results[index])
 
         async with asyncio.TaskGroup() as group:
@@ -223,7 +257,7 @@ def send(
 
 
 def again(path: Path) -> list[Request]:
-    """The accepted events of an earlier ``--out`` file, once each, to be sent a second time.
+    """The valid events of an earlier ``--out`` file, accepted or failed, once each, to be sent once more.
 
     Raises:
         UsageError: the file is missing or a line is not one of ours.
@@ -235,7 +269,7 @@ def again(path: Path) -> list[Request]:
                 sent = Sent(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise UsageError(f"again: {path}:{number} is not a line of ops send --out: {error}") from error
-            if sent.accepted:
+            if sent.accepted or not final(sent.status):
                 requests.setdefault((sent.source, sent.id), Request(sent.source, sent.id, sent.city, True))
     except OSError as error:
         raise UsageError(f"again: {path} cannot be read: {error.strerror}") from error
@@ -251,8 +285,8 @@ def summary(results: Sequence[Sent]) -> dict[str, Any]:
         "accepted": len(accepted),
         "distinct": len({sent.event_key for sent in accepted}),
         "duplicates": sum(sent.duplicate for sent in accepted),
-        "rejected": sum(400 <= sent.status < 500 for sent in results),
-        "failed": sum(sent.status == 0 or sent.status >= 500 for sent in results),
+        "rejected": sum(final(sent.status) and not sent.accepted for sent in results),
+        "failed": sum(not final(sent.status) for sent in results),
         "retried": sum(sent.attempts > 1 for sent in results),
         "by_region": dict(sorted(Counter(sent.region or "none" for sent in accepted).items())),
         "p50_ms": latencies[len(latencies) // 2] if latencies else None,

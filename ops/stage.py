@@ -43,7 +43,6 @@ class LambdaSettings(_Section):
     architecture: Literal["x86_64", "arm64"]
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
-    tracing: Literal["PassThrough", "Active"]
 
 
 class ProcessorSettings(_Section):

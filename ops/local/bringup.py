@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from ops import deploy, provision, runbooks
+from ops import deploy, runbooks
 from ops.aws import Cloud, connect
-from ops.errors import OpsError, UsageError
+from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.local import cloud as local_cloud
 from ops.stage import Stage
 
@@ -29,6 +30,18 @@ def start(stage: Stage, progress: Progress) -> Cloud:
     return connect(stage)
 
 
+@contextmanager
+def ended_if_interrupted(progress: Progress) -> Iterator[None]:
+    """When the operator stops the block, end the local cloud, unless it was up before the block."""
+    was_up = local_cloud.current() is not None
+    try:
+        yield
+    except (KeyboardInterrupt, InterruptedRunError):
+        if not was_up:
+            local_cloud.down(progress)
+        raise
+
+
 def deploy_regions(cloud: Cloud, progress: Progress) -> list[deploy.Deployment]:
     """Deploy every region with sls.
 
@@ -42,16 +55,16 @@ def deploy_regions(cloud: Cloud, progress: Progress) -> list[deploy.Deployment]:
     return outcomes
 
 
-def provision_global(stage: Stage, cloud: Cloud, progress: Progress) -> list[runbooks.RunOutcome]:
-    """Execute the ``provision`` runbook, plan and then apply, when there is something to provision.
+def provision_global(stage: Stage, progress: Progress) -> list[runbooks.RunOutcome]:
+    """Execute the ``provision`` runbook: its plan, and then its apply when there is something to change.
 
     Raises:
         OpsError: a run did not pass.
     """
-    if not provision.plan(cloud).changes:
-        progress("global resources: nothing to change")
-        return []
     planned = run_passing("provision", stage, {}, progress)
+    if not planned.result["figures"]["changes"]:
+        progress("global resources: nothing to change")
+        return [planned]
     return [planned, run_passing("provision", stage, {}, progress, token=planned.result["plan"]["token"])]
 
 

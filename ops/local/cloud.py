@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.aws import ENVIRONMENT_FILE
 from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
 from ops.local.processes import TEST_CREDENTIALS, last_lines
 from ops.local.supervisor import FAULTS_FILE, LOCK_FILE, POLL_S, STATE_FILE, Settings
@@ -147,6 +148,8 @@ def up(
             handlers_through_proxy=handlers_through_proxy,
         )
         cloud = _start(settings, directory, progress)
+        # Lets a notebook that was not started by `ops` find its stage.
+        (directory / ENVIRONMENT_FILE.format(stage=stage.stage)).write_text(json.dumps(environment(cloud)))
     progress(f"local cloud is up: AWS endpoint {cloud.endpoint_url}, edge {cloud.edge_url}")
     return cloud
 
@@ -274,5 +277,7 @@ def _clean(directory: Path) -> list[str]:
         messages.append("removed the state of a local cloud that is no longer running")
     for name in (STATE_FILE, FAULTS_FILE):
         (directory / name).unlink(missing_ok=True)
+    for path in directory.glob(ENVIRONMENT_FILE.format(stage="*")):
+        path.unlink()
     shutil.rmtree(directory / "tmp", ignore_errors=True)
     return messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from ops.send import request_for
+from ops.stage import ROOT
 from tests.local.conftest import Atoll
 
 EVENT = {"specversion": "1.0", "id": "1", "source": "/tests", "type": "com.example.tested"}
@@ -138,6 +140,22 @@ def test_runbook_on_a_healthy_platform_passes_and_leaves_its_record(
     assert outcome["verdict"] == "pass"
     assert {path.name for path in directory.iterdir()} == {"run.ipynb", "run.html", "result.json"}
     assert json.loads((directory / "result.json").read_text())["runbook"] == runbook
+
+
+def test_runbook_executed_by_papermill_itself_finds_the_local_cloud(atoll: Atoll, tmp_path: Path) -> None:
+    command = [ROOT / ".venv" / "bin" / "papermill", "notebooks/parity.ipynb", str(tmp_path / "out.ipynb")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=atoll.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "PASS" in (tmp_path / "out.ipynb").read_text().upper()
+
+
+def test_run_leaves_an_index_that_links_its_page(atoll: Atoll) -> None:
+    page = Path(atoll.ops("run", "parity", "--json").json["directory"])
+
+    assert f"local/{page.name}/run.html" in (atoll.directory / "reports" / "index.html").read_text()
 
 
 def test_apply_with_a_token_of_no_plan_is_refused_and_changes_nothing(atoll: Atoll) -> None:

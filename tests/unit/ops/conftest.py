@@ -27,7 +27,6 @@ SETTINGS = {
         "architecture": "x86_64",
         "log_level": "INFO",
         "log_retention_days": 1,
-        "tracing": "PassThrough",
     },
     "processors": {"batch_size": 10, "max_concurrency": 2, "max_receive_count": 3, "visibility_timeout_s": 60},
     "table": {"event_retention_days": 30, "point_in_time_recovery": True, "deletion_protection": True},

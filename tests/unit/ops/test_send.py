@@ -134,8 +134,31 @@ def test_send_when_the_answer_is_final_does_not_retry(platform: ThreadingHTTPSer
     assert (sent.status, sent.attempts, sent.event_key) == (status, 1, None)
 
 
+@pytest.mark.parametrize("status", [409, 429, 503])
+def test_send_when_retries_are_spent_counts_the_event_as_failed_and_again_takes_it(
+    platform: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(send, "RETRY_FOR_S", 0)
+    platform.script[:] = [status]  # type: ignore[attr-defined]
+    requests = send.Traffic(1).plan()
+    results = send.send(url(platform), requests, out=tmp_path / "sent.jsonl")
+
+    assert (send.summary(results)["failed"], send.summary(results)["rejected"]) == (1, 0)
+    assert send.again(tmp_path / "sent.jsonl") == requests
+
+
+def test_send_when_one_event_was_given_up_tries_the_next_once_until_one_gets_through(
+    platform: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send, "RETRY_FOR_S", 0.2)
+    platform.script[:] = [503, 503, 503, 202, 503]  # type: ignore[attr-defined]
+    results = send.send(url(platform), send.Traffic(4).plan(), concurrency=1)
+
+    assert [(sent.status, sent.attempts) for sent in results] == [(503, 2), (503, 1), (202, 1), (202, 2)]
+
+
 def test_send_when_nothing_answers_says_so(socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(send, "RETRY_FOR_S", 0)
     with pytest.raises(OpsError, match="gave no answer to any of 2 events"):
         send.send("http://127.0.0.1:9", send.Traffic(2).plan())
 
