@@ -152,7 +152,12 @@ def lab(
 
     _enter(stage)
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks"] + ([] if browser else ["--no-browser"])
+    command += ["--LabApp.default_url=/lab/tree/notebooks", "--LabApp.extension_manager=readonly"]
+    # Nothing but the operator's own pages: no news, no search for updates.
+    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command += [] if browser else ["--no-browser"]
+    # A container has no other user, and the server is bound to loopback with a token.
+    command += ["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []
     os.chdir(ROOT)
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, fixed arguments
 
@@ -334,28 +339,28 @@ def run(
     if as_json:
         _print_json({**outcome.result, "directory": str(outcome.directory)})
     else:
-        show_outcome(outcome)
+        _show_outcome(outcome, applied=bool(apply))
     raise typer.Exit(outcome.exit_status)
 
 
-def show_outcome(outcome: Any) -> None:
-    """The checks, the plan's token and the page of one run."""
+def _show_outcome(outcome: Any, applied: bool) -> None:
+    """The checks, the plan, how to apply it, and the page of one run."""
     result = outcome.result
     for check in result["checks"]:
         out.print(f"{'✔' if check['ok'] else '✘'} {check['name']}: {_plain(check['detail'])}", highlight=False)
     plan = result["plan"]
-    if plan:
+    if plan and not applied:
         for step in plan["steps"]:
             where = f" ({step['region']})" if step["region"] else ""
-            out.print(
-                f"  {step['action']:7} {_plain(step['resource'])}{where}  {_plain(step['detail'])}", highlight=False
-            )
+            line = f"  {step['action']:7} {step['resource']}{where}  {step['detail']}"
+            out.print(_plain(line), highlight=False)
         for warning in plan["warnings"]:
             out.print(f"! {_plain(warning)}", highlight=False)
-        out.print(f"plan token {plan['token']}", highlight=False)
-    out.print(
-        f"[bold]{result['verdict'].upper()}[/bold]  {outcome.directory / 'run.html'}", highlight=False, soft_wrap=True
-    )
+        if result["verdict"] == "pass":
+            apply = f"ops run {result['runbook']} --stage {result['stage']} --apply {plan['token']}"
+            out.print(f"to apply it: {apply}", highlight=False, soft_wrap=True)
+    page = os.path.relpath(outcome.page)
+    out.print(f"[bold]{result['verdict'].upper()}[/bold]  {page}", highlight=False, soft_wrap=True)
 
 
 # --- faults ------------------------------------------------------------------------------------------------------
