@@ -39,6 +39,9 @@ RUNBOOK = "replay"
 # lag by up to a day. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-replay-archived-event.html
 MAX_CONCURRENT = 10
 ARCHIVE_DELAY = timedelta(minutes=10)
+# A replayed event costs what a custom event does (of up to 64 KB, in us-east-1).
+# https://aws.amazon.com/eventbridge/pricing/
+EVENT_USD = 1.00 / 1_000_000
 RUNNING = ("STARTING", "RUNNING", "CANCELLING")
 # Pages of the index that a preview reads before it says that its count is partial.
 PREVIEW_PAGES = 200
@@ -171,6 +174,7 @@ def plan(
                 "events_in_archive": source.events,
                 "events_in_window": sum(counted.values()),
                 "events_in_window_is_partial": not complete,
+                "cost_usd": sum(counted.values()) * EVENT_USD,
                 "by_minute": [[minute, kind, count] for (minute, kind), count in sorted(counted.items())],
                 "receivers": targets,
             },

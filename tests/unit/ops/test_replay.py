@@ -59,6 +59,7 @@ def change(cloud: Cloud, *items: dict[str, str]) -> None:
 def test_plan_counts_the_window_and_makes_no_mutating_call(ready: Cloud, calls: Any) -> None:
     plan = replay.plan(ready, window_start="1h")
     assert plan.estimates["events_in_window"] == 3
+    assert plan.estimates["cost_usd"] == pytest.approx(3e-6)
     assert dict(replay.preview(plan).groupby("type")["events"].sum()) == {"order.paid": 1, "order.placed": 2}
     assert [len(replay.archives_frame(replay.archives(ready))), len(plan.changes)] == [2, 1]
     assert replay.plan(ready, window_start="1h", tenants=["public"]).estimates["events_in_window"] == 3
