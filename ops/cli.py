@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from ops.errors import EXIT_ERROR, EXIT_FAIL, EXIT_PASS, EXIT_REFUSED, OpsError, UsageError
-from ops.stage import Stage, load_stage
+from ops.stage import Stage, load_stage, state_dir
 
 app = typer.Typer(
     name="ops",
@@ -236,7 +237,9 @@ def send(
     city: Annotated[list[str] | None, typer.Option("--from", help="A caller's city; repeatable.")] = None,
     region: Annotated[str, typer.Option(help="Send to this region's API, past the edge.")] = "",
     again: Annotated[Path | None, typer.Option(help="Send the valid events of this --out file again.")] = None,
-    out_file: Annotated[Path | None, typer.Option("--out", help="Write a JSON line for each event.")] = None,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="Where a line for each event goes; default: .atoll/sent/.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight at once.")] = 16,
     seed: Annotated[int | None, typer.Option(help="Makes the mix of traffic repeatable.")] = None,
     as_json: JsonOption = False,
@@ -267,10 +270,9 @@ def send(
         if api_id is None:
             raise UsageError(f"region: {region} has no stack yet", hint=f"Deploy it: ops deploy --stage {stage}")
         base_url = cloud.api_url(api_id, region)
+    record = out_file or state_dir() / "sent" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
     with _bar("sending", len(requests), quiet=as_json) as advance:
-        results = operation.send(
-            base_url, requests, concurrency=concurrency, out=out_file, progress=lambda _: advance()
-        )
+        results = operation.send(base_url, requests, concurrency=concurrency, out=record, progress=lambda _: advance())
     figures = operation.summary(results)
     if as_json:
         _print_json(figures)
@@ -279,6 +281,7 @@ def send(
         for name, value in figures.items():
             table.add_row(name, json.dumps(value) if isinstance(value, dict) else str(value))
         out.print(table)
+        out.print(f"a line for each event: {os.path.relpath(record)}", highlight=False, soft_wrap=True)
     raise typer.Exit(EXIT_FAIL if figures["failed"] else EXIT_PASS)
 
 

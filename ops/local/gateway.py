@@ -128,7 +128,7 @@ class Gateway:
     async def relay(self, request: web.BaseRequest, body: bytes | None, **changes: Any) -> web.StreamResponse:
         """Have the application answer; stands in for the connection that microburst would make."""
         if any(change is not None for change in changes.values()):
-            raise NotImplementedError("rules that change bodies are not played here; accepted: error, latency, reset")
+            raise ValueError("rules that change bodies are not played here; accepted: error, latency, reset")
         exchange = Exchange(request, body)
         await self.application(exchange.scope(), exchange.receive, exchange.send)
         if exchange.answer is None:
