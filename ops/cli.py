@@ -124,6 +124,7 @@ def up(stage: StageOption = "local") -> None:
         cloud = bringup.start(settings, _say)
         bringup.deploy_regions(cloud, _say)
         bringup.provision_global(settings, _say)
+        bringup.await_edge(cloud, _say)
     out.print(f"The local cloud is up: {cloud.edge_url}  (look around: ops status, make lab; end it: ops down)")
 
 

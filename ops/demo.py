@@ -77,6 +77,7 @@ class Demo:
         return EXIT_PASS if all(outcome.exit_status == 0 for outcome in self.outcomes) else EXIT_FAIL
 
     def _traffic(self, cloud: Cloud) -> list[send.Sent]:
+        bringup.await_edge(cloud, self.say)
         requests = send.Traffic(EVENTS, duplicates=0.10, invalid=0.02).plan()
         results = send.send(cloud.edge_url, requests)
         figures = send.summary(results)

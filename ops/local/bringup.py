@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import httpx
 
 from ops import deploy, runbooks
 from ops.aws import Cloud, connect
@@ -12,6 +15,8 @@ from ops.local import cloud as local_cloud
 from ops.stage import Stage
 
 Progress = Callable[[str], None]
+EDGE_DEADLINE_S = 60.0
+EDGE_POLL_S = 0.2
 
 
 def require_local(stage: Stage) -> None:
@@ -66,6 +71,24 @@ def provision_global(stage: Stage, progress: Progress) -> list[runbooks.RunOutco
         progress("global resources: nothing to change")
         return [planned]
     return [planned, run_passing("provision", stage, {}, progress, token=planned.result["plan"]["token"])]
+
+
+def await_edge(cloud: Cloud, progress: Progress) -> None:
+    """Wait until the edge has every region's record and finds it healthy, as a resolver does within a time to live.
+
+    A region that stays unhealthy is said and not waited for any longer: a fault may be in place.
+    """
+    end = time.monotonic() + EDGE_DEADLINE_S
+    while True:
+        found = httpx.get(f"{cloud.edge_url}/_edge/explain", timeout=10).json().get("candidates", [])
+        healthy = {one["region"] for one in found if one["healthy"]}
+        missing = [region for region in cloud.stage.regions if region not in healthy]
+        if not missing:
+            return
+        if time.monotonic() >= end:
+            progress(f"the edge does not find healthy: {', '.join(missing)}; see: ops fault list, ops status")
+            return
+        time.sleep(EDGE_POLL_S)
 
 
 def run_passing(
