@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -58,11 +59,13 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     except typer.Abort:
         sys.exit(EXIT_ERROR)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - shown, whatever it is, with the status of an error
         # click's own usage errors know how to show themselves, and their status is 2.
         show = getattr(error, "show", None)
         if show is None:
-            raise
+            # A fault of ours: Python's own status for it, 1, would read as a verdict.
+            traceback.print_exception(error)
+            sys.exit(EXIT_ERROR)
         show()
         sys.exit(EXIT_REFUSED)
 
