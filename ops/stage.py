@@ -30,6 +30,13 @@ def state_dir() -> Path:
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,19}$")]
 DomainName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*$")]
+HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/]+(/[^\s]*)?$")]
+RouteKey = Annotated[str, StringConstraints(pattern=r"^(GET|POST) /[a-z_{}/.]+$")]
+CertificateArn = Annotated[
+    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+$")
+]
+# What CloudWatch Logs accepts.
+RetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
 
 
 class _Section(BaseModel):
@@ -42,7 +49,7 @@ class LambdaSettings(_Section):
     memory_mb: int = Field(ge=128, le=10240)
     architecture: Literal["x86_64", "arm64"]
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-    log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
+    log_retention_days: RetentionDays
 
 
 class ProcessorSettings(_Section):
@@ -96,6 +103,97 @@ class DnsSettings(_Section):
         return self
 
 
+class Throttle(_Section):
+    """What the API takes before it answers 429 (token bucket)."""
+
+    rate_per_s: int = Field(ge=1, le=10_000)
+    burst: int = Field(ge=1, le=5_000)
+
+
+class Scopes(_Section):
+    """The OAuth scopes a token needs; Cognito's begin with the resource server's name: ``atoll/events:read``."""
+
+    write: str = Field(min_length=1, max_length=256)
+    read: str = Field(min_length=1, max_length=256)
+
+
+class AccessSettings(_Section):
+    """Who may call the API: the JSON Web Tokens of one issuer, the same in every region."""
+
+    issuer: HttpsUrl
+    audience: Annotated[list[str], Field(min_length=1, max_length=50)]
+    scopes: Scopes
+    token_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/)")]
+    client_secret: str = Field(
+        pattern=r"^[A-Za-z0-9/_+=.@-]{1,512}$",
+        description="name of the Secrets Manager secret, in the home region, that holds `ops`' own client",
+    )
+    throttle: Throttle
+    routes: dict[RouteKey, Throttle] = {}
+
+
+class DomainSettings(_Section):
+    """The API under its own name, ``dns.record``, and under ``<region>.<dns.record>`` in each region."""
+
+    certificates: dict[Region, CertificateArn]
+
+
+class NetworkSettings(_Section):
+    """The VPC of each region: private subnets only, no way to the internet."""
+
+    cidr: Annotated[str, StringConstraints(pattern=r"^(10|172|192)\.\d{1,3}\.\d{1,3}\.0/2[0-4]$")]
+    zones: Literal[2, 3]
+    endpoint_zones: Literal[1, 2, 3] = Field(description="zones with interface endpoints: billed per zone and hour")
+    flow_log_retention_days: RetentionDays
+
+    @model_validator(mode="after")
+    def _endpoints_in_zones(self) -> NetworkSettings:
+        if self.endpoint_zones > self.zones:
+            raise ValueError(f"endpoint_zones: {self.endpoint_zones} is more than zones: {self.zones}")
+        return self
+
+
+class EncryptionSettings(_Section):
+    """Whose keys encrypt what rests: AWS's own, or one customer-managed key a region."""
+
+    customer_managed_key: bool
+
+
+class ConcurrencySettings(_Section):
+    """Reserved concurrency a function: what it is sure to have, and what it cannot exceed at the account's expense."""
+
+    ingest: int = Field(ge=1)
+    query: int = Field(ge=1)
+    status: int = Field(ge=1)
+    store: int = Field(ge=2)
+    activity: int = Field(ge=2)
+
+
+class AlarmSettings(_Section):
+    """From where on a region counts as unhealthy. Windows are five minutes unless a name says otherwise."""
+
+    error_rate_percent: float = Field(gt=0, le=100)
+    p99_latency_ms: int = Field(ge=1)
+    throttles: int = Field(ge=1)
+    queue_age_s: int = Field(ge=1)
+    dlq_depth: int = Field(ge=1)
+    replication_latency_ms: int = Field(ge=1)
+
+
+class TracingSettings(_Section):
+    """X-Ray. ``rate`` is the share of requests traced beyond the first ``reservoir_per_s`` of each second."""
+
+    enabled: bool
+    rate: float = Field(ge=0, le=1)
+    reservoir_per_s: int = Field(ge=0, le=1000)
+
+
+class JournalSettings(_Section):
+    """Each region's accepted events, kept in the archive of the next region's journal bus."""
+
+    retention_days: int = Field(ge=0, le=3650, description="0 keeps events for ever")
+
+
 class LocalCloudSettings(_Section):
     """Present only in a stage that runs on the local cloud (``ops up``)."""
 
@@ -116,6 +214,14 @@ class Stage(_Section):
     table: TableSettings
     idempotency: IdempotencySettings
     archive: ArchiveSettings
+    journal: JournalSettings
+    access: AccessSettings
+    network: NetworkSettings | None = None
+    encryption: EncryptionSettings
+    concurrency: ConcurrencySettings | None = None
+    alarms: AlarmSettings
+    tracing: TracingSettings
+    domain: DomainSettings | None = None
     health_check: HealthSettings
     dns: DnsSettings
     api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] = (
@@ -132,6 +238,8 @@ class Stage(_Section):
         waved = [region for wave in self.waves for region in wave]
         if waved and sorted(waved) != sorted(self.regions):
             raise ValueError(f"waves: they must name each of regions {self.regions} exactly once, and name {waved}")
+        if self.domain is not None and set(self.domain.certificates) != set(self.regions):
+            raise ValueError(f"domain: certificates: they must be named for each of regions {self.regions}")
         return self
 
     @property
@@ -157,6 +265,17 @@ class Stage(_Section):
     @property
     def archive_name(self) -> str:
         return self.prefix
+
+    @property
+    def journal_bus(self) -> str:
+        """The bus that takes the events of the region before this one; its archive bears the same name."""
+        return f"{self.prefix}-journal"
+
+    def journal_region(self, region: str) -> str | None:
+        """Where the events of ``region`` are kept besides: the next region of the file, in a ring; None if alone."""
+        if len(self.regions) == 1:
+            return None
+        return self.regions[(self.regions.index(region) + 1) % len(self.regions)]
 
     @property
     def table_name(self) -> str:
