@@ -73,6 +73,7 @@ _UNITS = {
     "s": "s",
     "bytes": "B",
     "usd": "USD",
+    "usd_per_month": "USD/month",
     "percent": "%",
     "ratio": "",
     "per_s": "/s",
@@ -96,8 +97,10 @@ def figure(name: str, value: Any) -> tuple[str, str]:
         elif unit == "B":
             shown, unit = _bytes(value)
             return words, f"{shown}{_GAP}{unit}"
-        elif unit == "USD":
+        elif unit.startswith("USD"):
             return words, f"{'< 0.01' if 0 < value < 0.01 else f'{value:,.2f}'}{_GAP}{unit}"
+        elif unit == "s" and abs(value) >= 600:
+            return words, duration(value)
     gap = "" if unit in ("%", "", "/s", "/min") else _GAP
     return words, f"{number(value) or 'none'}{gap}{unit}"
 

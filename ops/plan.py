@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +31,23 @@ class Step(BaseModel):
     detail: str = ""
     before: Any = None
     after: Any = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One step of a plan whose turn came: what was done about it (``created``, ``already so``, ``failed: ...``)."""
+
+    step: Step
+    done: str
+    duration_s: float
+
+    def record(self) -> dict[str, Any]:
+        """The outcome as ``result.json`` keeps it: with the values before and after, so that it can be undone."""
+        return {**self.step.model_dump(mode="json"), "done": self.done, "duration_s": round(self.duration_s, 3)}
+
+
+# Told of each outcome as it is known, so that an apply that stops half-way leaves the record of what it did.
+Report = Callable[[Outcome], None]
 
 
 class Plan(BaseModel):

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from ops.plan import Plan
+from ops.plan import Outcome, Plan
 from ops.stage import ROOT, Stage
 
 Verdict = Literal["pass", "fail", "refused", "error"]
@@ -51,6 +51,7 @@ class Record:
     checks: list[Check] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     plan: Plan | None = None
+    applied: list[Outcome] = field(default_factory=list)
 
     @classmethod
     def begin(cls, runbook: str, stage: Stage, account: str) -> Record:
@@ -89,7 +90,7 @@ class Record:
             "verdict": verdict,
             "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in self.checks],
             "figures": self.figures,
-            "plan": self.plan.record() if self.plan else None,
+            "plan": {**self.plan.record(), "applied": [o.record() for o in self.applied]} if self.plan else None,
         }
 
 

@@ -25,7 +25,8 @@ from ops import queues
 from ops.aws import Cloud, explained
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.fanout import each
-from ops.plan import Plan, Step, authorize
+from ops.plan import Outcome, Plan, Report, Step, authorize
+from ops.prices import CUSTOM_EVENT_USD, invocations_per_s
 from ops.provision.desired import TTL_ATTRIBUTE
 from ops.record import Check
 from ops.stage import Stage
@@ -39,9 +40,6 @@ RUNBOOK = "replay"
 # lag by up to a day. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-replay-archived-event.html
 MAX_CONCURRENT = 10
 ARCHIVE_DELAY = timedelta(minutes=10)
-# A replayed event costs what a custom event does (of up to 64 KB, in us-east-1).
-# https://aws.amazon.com/eventbridge/pricing/
-EVENT_USD = 1.00 / 1_000_000
 RUNNING = ("STARTING", "RUNNING", "CANCELLING")
 # Pages of the index that a preview reads before it says that its count is partial.
 PREVIEW_PAGES = 200
@@ -174,7 +172,8 @@ def plan(
                 "events_in_archive": source.events,
                 "events_in_window": sum(counted.values()),
                 "events_in_window_is_partial": not complete,
-                "cost_usd": sum(counted.values()) * EVENT_USD,
+                "duration_s": sum(counted.values()) * max(1, len(targets)) / invocations_per_s(region),
+                "cost_usd": sum(counted.values()) * CUSTOM_EVENT_USD,
                 "by_minute": [[minute, kind, count] for (minute, kind), count in sorted(counted.items())],
                 "receivers": targets,
             },
@@ -274,6 +273,9 @@ def _warnings(
         found.append(f"other replays are running: {', '.join(running)}")
     if not complete:
         found.append(f"the preview stopped after {PREVIEW_PAGES} pages: there are more events than it counts")
+    found.append(
+        "the duration is EventBridge's, at the region's default quota of invocations; queues may take longer to drain"
+    )
     found.append("the archive's own count of events may lag by up to 24 hours")
     return found
 
@@ -425,7 +427,13 @@ class Waits:
 
 
 def apply(
-    cloud: Cloud, plan: Plan, token: str, progress: Progress = lambda line: None, waits: Waits | None = None
+    cloud: Cloud,
+    plan: Plan,
+    token: str,
+    progress: Progress = lambda line: None,
+    report: Report = lambda outcome: None,
+    *,
+    waits: Waits | None = None,
 ) -> Replayed:
     """Start the plan's replay, or take up the one that it started before; wait for its end; prove what it did.
 
@@ -449,7 +457,9 @@ def apply(
         dlqs_before = queues.dlq_depths(queues.depths(cloud))
         progress(f"before: {before.checksum.count:,} items, checksum {before.checksum}")
         started_now = _start(cloud, plan, name)
-        progress(f"replay {name}: {'started' if started_now else 'was started before; taken up'}")
+        done = "started" if started_now else "was started before; taken up"
+        report(Outcome(plan.steps[0], done, waits.clock() - begun))
+        progress(f"replay {name}: {done}")
         state = _await_end(cloud, plan, name, progress, waits)
         drained = _drain(cloud, waits.drain_s, waits, progress)
         after = _fingerprint(cloud, region, keys)

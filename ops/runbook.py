@@ -35,7 +35,7 @@ from ops.markup import (
     figures,
     icon,
 )
-from ops.plan import Plan, authorize
+from ops.plan import Outcome, Plan, Report, authorize
 from ops.record import PARTIAL, RESULT, RUN_DIR_VARIABLE, Check, Record, plain_value, write_result
 from ops.scrub import Scrubber
 from ops.stage import ROOT, Stage, load_stage
@@ -133,8 +133,12 @@ class Run:
         _applying.set()
         return Approval(True)
 
-    def apply(self, plan: Plan, operation: Callable[[aws.Cloud, Plan, str, Callable[[str], None]], T]) -> T | None:
+    def apply(
+        self, plan: Plan, operation: Callable[[aws.Cloud, Plan, str, Callable[[str], None], Report], T]
+    ) -> T | None:
         """Carry out a plan with the ``apply`` function of its operation; None on a dry run, which changes nothing.
+
+        Each step is in the record as soon as it is done, so that an apply that stops half-way says how far it came.
 
         Raises:
             RefusedError: a token was given and it is not this plan's.
@@ -143,7 +147,11 @@ class Run:
             return None
         authorize(plan, self._apply)
         _applying.set()
-        return operation(self.cloud, plan, self._apply, self.progress)
+        return operation(self.cloud, plan, self._apply, self.progress, self._keep)
+
+    def _keep(self, outcome: Outcome) -> None:
+        self.record.applied.append(outcome)
+        self._save()
 
     def plannable(self, plan: Plan) -> list[Check]:
         """What a dry run can check: whether the plan could be applied, with a failing check for each refusal in it."""

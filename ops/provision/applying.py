@@ -9,20 +9,11 @@ import pandas as pd
 
 from ops.aws import Cloud, explained
 from ops.errors import OpsError
-from ops.plan import Plan, Step, authorize
+from ops.plan import Outcome, Plan, Report, authorize
 from ops.provision.desired import RUNBOOK
 from ops.provision.writers import WRITERS, Waits
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One step that was applied. ``done`` is what was needed when it was its turn."""
-
-    step: Step
-    done: str
-    duration_s: float
 
 
 @dataclass(frozen=True)
@@ -37,13 +28,19 @@ class Applied:
 
 
 def apply(
-    cloud: Cloud, plan: Plan, token: str, progress: Progress = lambda line: None, waits: Waits | None = None
+    cloud: Cloud,
+    plan: Plan,
+    token: str,
+    progress: Progress = lambda line: None,
+    report: Report = lambda outcome: None,
+    *,
+    waits: Waits | None = None,
 ) -> Applied:
     """Carry out a plan, step by step, each reading before it writes.
 
     Raises:
         RefusedError: the token is not the plan's, or the plan holds a refusal. Nothing was changed.
-        OpsError: a step failed; those before it are done, and the next plan goes on from there.
+        OpsError: a step failed; those before it are done and were reported, and the next plan goes on from there.
     """
     authorize(plan, token)
     waits = waits or Waits()
@@ -57,7 +54,9 @@ def apply(
             with explained(f"{step.action} {where}"):
                 done = WRITERS[kind](cloud, step, waits)
         except OpsError as error:
+            report(Outcome(step, f"failed: {error}", waits.clock() - begun))
             error.hint = error.hint or f"Plan again, and apply what is left: ops run {RUNBOOK} --stage {plan.stage}"
             raise
         outcomes.append(Outcome(step, done, waits.clock() - begun))
+        report(outcomes[-1])
     return Applied(outcomes)

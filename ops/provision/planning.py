@@ -6,6 +6,11 @@ from typing import Any
 
 from ops.aws import Cloud
 from ops.plan import Action, Plan, Step
+from ops.prices import (
+    HEALTH_CHECK_OPTION_USD_PER_MONTH,
+    HEALTH_CHECK_USD_PER_MONTH,
+    HOSTED_ZONE_USD_PER_MONTH,
+)
 from ops.provision.desired import (
     EVENT_PATTERN,
     INDEXES,
@@ -39,10 +44,36 @@ def decide(stage: Stage, world: World) -> Plan:
     new_replicas = sum(step.action == "create" and step.resource.startswith("replica ") for step in steps)
     return result.model_copy(
         update={
-            "estimates": {"changes": len(result.changes), "new_replicas": new_replicas},
+            "estimates": {"changes": len(result.changes), "new_replicas": new_replicas, **_estimates(result.changes)},
             "warnings": _warnings(stage, world),
         }
     )
+
+
+# What a change usually takes on AWS, in seconds. A replica: "a few minutes for an empty table, or up to several hours
+# for large tables" (CloudFormation user guide, AWS::DynamoDB::GlobalTable, Replicas); a DNS change: within 60 s
+# (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-creating.html). The others are calls
+# that are answered in seconds, with a margin.
+_USUAL_S = {"replica": 300, "table": 60, "zone": 60, "record": 60}
+_CALL_S = 5
+
+
+def _estimates(changes: list[Step]) -> dict[str, Any]:
+    """How long the changes usually take one after another, and what the bill grows by besides what is used."""
+    monthly = 0.0
+    for step in changes:
+        sign = {"create": 1, "delete": -1}.get(step.action, 0)
+        kind = step.resource.partition(" ")[0]
+        if kind == "zone":
+            monthly += sign * HOSTED_ZONE_USD_PER_MONTH
+        elif kind == "health-check":
+            probe = step.after if step.action == "create" else step.before
+            options = (probe["Type"] == "HTTPS") + (probe["RequestInterval"] == 10)
+            monthly += sign * (HEALTH_CHECK_USD_PER_MONTH + options * HEALTH_CHECK_OPTION_USD_PER_MONTH)
+    return {
+        "duration_s": sum(_USUAL_S.get(step.resource.partition(" ")[0], _CALL_S) for step in changes),
+        "cost_usd_per_month": monthly,
+    }
 
 
 def _stack_steps(stage: Stage, world: World) -> list[Step]:
@@ -182,6 +213,8 @@ def _warnings(stage: Stage, world: World) -> list[str]:
         found.append(
             f"table {stage.table_name}: it has a replica in {region}, no region of the stage; it is left alone"
         )
+    if own and any(own.replicas.get(region) is None for region in stage.regions if region != stage.home_region):
+        found.append("a replica of a table that holds items may take hours, not the minutes that are estimated")
     if not stage.table.deletion_protection:
         found.append(f"table {stage.table_name}: deletion protection is off for this stage")
     return found

@@ -321,6 +321,26 @@ def test_apply_when_refused_after_it_began_is_an_error(make: Make, stage: Stage,
     assert (outcome.exit_status, outcome.result["verdict"]) == (3, "error")
 
 
+def test_apply_when_it_stops_half_way_keeps_the_steps_that_were_done(make: Make, stage: Stage, root: Path) -> None:
+    operation = """
+from ops.plan import Outcome
+def operation(cloud, plan, token, progress, report):
+    report(Outcome(plan.steps[0], "created", 0.25))
+    raise KeyboardInterrupt
+run._cloud = object()
+run.apply(run.record.plan, operation)
+"""
+    book = make("half", PLAN, operation, parameters='apply: str = ""\nsize: int = 3')
+    token = runbooks.run(book, stage, root=root).result["plan"]["token"]
+
+    outcome = runbooks.run(book, stage, {}, token, root=root)
+
+    assert outcome.result["verdict"] == "error"
+    (kept,) = outcome.result["plan"]["applied"]
+    assert (kept["done"], kept["duration_s"]) == ("created", 0.25)
+    assert kept | outcome.result["plan"]["steps"][0] == kept
+
+
 def test_apply_when_no_plan_has_the_token_is_refused_before_the_start(make: Make, stage: Stage, root: Path) -> None:
     book = make("planned", PLAN, parameters='apply: str = ""\nsize: int = 3')
     with pytest.raises(RefusedError, match="no plan with token '0123456789abcdef'"):

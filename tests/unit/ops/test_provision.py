@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ops import provision
 from ops.aws import Cloud
 from ops.errors import OpsError, RefusedError
-from ops.plan import Plan
+from ops.plan import Outcome, Plan
 from ops.provision.desired import desired_probe, desired_shape
 from ops.provision.planning import decide
 from ops.provision.world import HealthCheck, RegionState, Table, World, observe
@@ -121,6 +122,36 @@ def test_apply_when_cut_at_any_call_is_continued_by_the_next_plan(
         "us-east-1": 1,
         "ap-south-1": 1,
     }
+
+
+def test_apply_when_a_step_fails_has_reported_those_before_it_and_why(deployed: Cloud, calls: Any) -> None:
+    def deny() -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "CreateArchive")
+
+    calls.on("before", "CreateArchive", deny)
+    plan = provision.plan(deployed)
+    outcomes: list[Outcome] = []
+    with pytest.raises(OpsError, match="archive"):
+        provision.apply(deployed, plan, plan.token, report=outcomes.append)
+
+    first = [step.resource for step in plan.changes].index("archive atoll-unit")
+    assert [outcome.step for outcome in outcomes] == plan.changes[: first + 1]
+    assert all(outcome.done in ("created", "changed", "already so") for outcome in outcomes[:-1])
+    assert outcomes[-1].done.startswith("failed: ")
+    assert "AccessDeniedException" in outcomes[-1].done
+    kept = outcomes[0].record()
+    assert (kept["before"], kept["after"], kept["done"]) == (None, plan.changes[0].after, "created")
+
+
+def test_plan_estimates_how_long_and_what_it_costs(deployed: Cloud) -> None:
+    fresh = provision.plan(deployed)
+    # One zone at 0.50, and a health check a region: 0.50, and 1.00 for each of HTTPS and the fast interval.
+    fast = deployed.stage.health_check.interval_s == 10
+    assert fresh.estimates["cost_usd_per_month"] == pytest.approx(0.5 + 2 * (0.5 + 1 + fast))
+    assert fresh.estimates["duration_s"] > 300
+    applied(deployed)
+    done = provision.plan(deployed)
+    assert (done.estimates["duration_s"], done.estimates["cost_usd_per_month"]) == (0, 0)
 
 
 def test_plan_when_settings_drifted_shows_both_values_and_apply_mends(deployed: Cloud) -> None:

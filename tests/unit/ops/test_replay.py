@@ -11,7 +11,7 @@ import pytest
 from ops import provision, queues, replay
 from ops.aws import Cloud
 from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
-from ops.plan import Plan
+from ops.plan import Outcome, Plan
 from ops.provision.writers import Waits as ProvisionWaits
 from ops.replay import Replayed, Waits
 
@@ -60,6 +60,8 @@ def test_plan_counts_the_window_and_makes_no_mutating_call(ready: Cloud, calls: 
     plan = replay.plan(ready, window_start="1h")
     assert plan.estimates["events_in_window"] == 3
     assert plan.estimates["cost_usd"] == pytest.approx(3e-6)
+    # Three events at the 18,750 a second that us-east-1 allows.
+    assert plan.estimates["duration_s"] == pytest.approx(3 / 18_750)
     assert dict(replay.preview(plan).groupby("type")["events"].sum()) == {"order.paid": 1, "order.placed": 2}
     assert [len(replay.archives_frame(replay.archives(ready))), len(plan.changes)] == [2, 1]
     assert replay.plan(ready, window_start="1h", tenants=["public"]).estimates["events_in_window"] == 3
@@ -102,12 +104,14 @@ def test_plan_when_a_rule_is_unknown_or_ten_replays_run_refuses(ready: Cloud, mo
 def test_apply_when_events_are_all_known_proves_the_table_identical(ready: Cloud) -> None:
     plan = replay.plan(ready)
     lines: list[str] = []
-    done = replay.apply(ready, plan, plan.token, lines.append, QUICK)
+    outcomes: list[Outcome] = []
+    done = replay.apply(ready, plan, plan.token, lines.append, outcomes.append, waits=QUICK)
     assert done.identical
     assert done.started_now
     assert [check for check in done.checks() if not check.ok] == []
     assert done.frame().iloc[0].tolist() == ["items", "5", "5"]
     assert lines[-1].startswith("after: 5 items, checksum 5:")
+    assert [(outcome.step, outcome.done) for outcome in outcomes] == [(plan.steps[0], "started")]
 
 
 def test_apply_twice_starts_one_replay(ready: Cloud, calls: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ops import record, runbook, runbooks
 from ops.errors import OpsError, RefusedError, UsageError
-from ops.plan import Plan, Step
+from ops.plan import Outcome, Plan, Report, Step
 
 
 def write(directory: Path, name: str, *cells: tuple[str, str, list[str]]) -> None:
@@ -84,8 +84,9 @@ def test_apply_when_the_token_is_the_plans_carries_it_out(by_hand: Path, monkeyp
     plan = Plan(runbook="p", stage="local", account="1", regions=[], steps=[Step(action="create", resource="x")])
     calls: list[tuple[Plan, str]] = []
 
-    def operation(cloud: object, plan: Plan, token: str, progress: Callable[[str], None]) -> str:
+    def operation(cloud: object, plan: Plan, token: str, progress: Callable[[str], None], report: Report) -> str:
         calls.append((plan, token))
+        report(Outcome(plan.steps[0], "created", 0.5))
         return "done"
 
     assert runbook.begin("p", "local", offline=True).apply(plan, operation) is None
@@ -95,6 +96,7 @@ def test_apply_when_the_token_is_the_plans_carries_it_out(by_hand: Path, monkeyp
     run = runbook.begin("p", "local", plan.token, offline=True)
     monkeypatch.setattr(run, "_cloud", object())
     assert run.apply(plan, operation) == "done"
+    assert [outcome.done for outcome in run.record.applied] == ["created"]
     assert calls == [(plan, plan.token)]
 
 

@@ -1,0 +1,40 @@
+"""Prices and quotas that plans estimate with: list prices in US dollars, before any free allowance.
+
+Each has its source. Prices are those of us-east-1 where they differ by region; they were read on 2026-09-20.
+"""
+
+from __future__ import annotations
+
+# Of up to 64 KB; a replayed event costs what a custom event does. https://aws.amazon.com/eventbridge/pricing/
+CUSTOM_EVENT_USD = 1.00 / 1_000_000
+
+# https://aws.amazon.com/route53/pricing/ (the first 25 zones; AWS endpoints, of which the first 50 are free)
+HOSTED_ZONE_USD_PER_MONTH = 0.50
+HEALTH_CHECK_USD_PER_MONTH = 0.50
+# Each of: HTTPS, an interval of 10 s instead of 30 s.
+HEALTH_CHECK_OPTION_USD_PER_MONTH = 1.00
+
+# Events to targets that EventBridge delivers, a second, by default. A replay is delivered at this rate at most.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html (invocations throttle limit)
+_INVOCATIONS_PER_S = {
+    "us-east-1": 18_750,
+    "us-east-2": 4_500,
+    "us-west-1": 2_250,
+    "us-west-2": 18_750,
+    "af-south-1": 750,
+    "ap-northeast-1": 2_250,
+    "ap-northeast-3": 750,
+    "ap-southeast-1": 2_250,
+    "ap-southeast-2": 2_250,
+    "ap-southeast-3": 750,
+    "eu-central-1": 4_500,
+    "eu-south-1": 750,
+    "eu-west-1": 18_750,
+    "eu-west-2": 2_250,
+}
+_INVOCATIONS_PER_S_ELSEWHERE = 1_100
+
+
+def invocations_per_s(region: str) -> int:
+    """The default quota of EventBridge invocations in a region, in events times targets a second."""
+    return _INVOCATIONS_PER_S.get(region, _INVOCATIONS_PER_S_ELSEWHERE)
