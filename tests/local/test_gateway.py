@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import microburst.detection.host
 import pytest
 
-from ops.local.gateway import Gateway
+from ops.local.gateway import Gateway, prepare_microburst
 from ops.local.processes import call
 from tests.local.platform import wait_until
 from tests.local.test_lifecycle import free_port
@@ -64,7 +65,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-def running() -> Iterator[Running]:
+def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    # As the emulator starts it: otherwise the first request that a rule looks at waits for every service model.
+    monkeypatch.setattr(microburst.detection.host, "_endpoint_prefix_map", dict)
+    prepare_microburst()
     found = Running(free_port(), free_port(), Gateway(application))
     stop = asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
