@@ -11,8 +11,11 @@ from typing import Any
 
 from handlers.core.problem import ProblemError
 
-PUBLIC_TENANT = "public"
 _TENANT_MAX_CHARS = 256
+
+
+class UnprotectedRouteError(RuntimeError):
+    """A route lets callers in without a token: a fault of the deployment, to be answered as one of ours."""
 
 
 @lru_cache(maxsize=256)
@@ -27,15 +30,20 @@ def event_key(tenant: str, source: str, event_id: str) -> str:
 
 
 def tenant(event: Mapping[str, Any]) -> str:
-    """The tenant of an HTTP API request: claim ``client_id``, else ``sub``; ``public`` where the API has no authorizer.
+    """The tenant of an HTTP API request: the token's claim ``client_id``, else ``sub``.
+
+    API Gateway lets nobody in without a token. Should a route be deployed without its authorizer, its callers are
+    strangers to each other, and none of them is served.
 
     Raises:
-        ProblemError: there is a token but it names no tenant; it must not share the public one.
+        ProblemError: the token names no tenant.
+        UnprotectedRouteError: there is no word of a token at all.
     """
-    authorizer = (event.get("requestContext") or {}).get("authorizer")
-    if not authorizer:
-        return PUBLIC_TENANT
-    claims = (authorizer.get("jwt") or {}).get("claims") or {}
+    authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
+    token = authorizer.get("jwt")
+    if not token:
+        raise UnprotectedRouteError(f"{event.get('routeKey')} was deployed without its authorizer and serves nobody")
+    claims = token.get("claims") or {}
     name = claims.get("client_id") or claims.get("sub")
     if not isinstance(name, str) or not 1 <= len(name) <= _TENANT_MAX_CHARS:
         raise ProblemError(

@@ -16,6 +16,7 @@ from botocore.exceptions import ReadTimeoutError
 from handlers.core import aws
 
 REGION = "us-east-1"
+TENANT = "acme"
 ENVIRONMENT = {
     "ATOLL_STAGE": "test",
     "ATOLL_REGIONS": "us-east-1,ap-south-1",
@@ -68,10 +69,9 @@ def request(
     path: Mapping[str, str] | None = None,
     claims: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """An HTTP API event, payload format 2.0. Bytes travel as Base64, text as it is."""
+    """An HTTP API event, payload format 2.0, of TENANT's token. Bytes travel as Base64, text as it is."""
     context: dict[str, Any] = {"requestId": "api-request-1", "http": {"method": route.split(maxsplit=1)[0]}}
-    if claims is not None:
-        context["authorizer"] = {"jwt": {"claims": dict(claims), "scopes": None}}
+    context["authorizer"] = {"jwt": {"claims": {"client_id": TENANT} if claims is None else dict(claims)}}
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": route,

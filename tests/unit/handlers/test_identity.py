@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.core.identity import event_key, tenant
+from handlers.core.identity import UnprotectedRouteError, event_key, tenant
 from handlers.core.problem import ProblemError
 from tests.unit.handlers.support import request
 
@@ -34,15 +34,22 @@ def test_event_key_is_the_name_based_uuid_of_the_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "expected"),
-    [(None, "public"), ({"client_id": "acme", "sub": "u1"}, "acme"), ({"sub": "u1"}, "u1")],
+    ("claims", "expected"), [({"client_id": "acme", "sub": "u1"}, "acme"), ({"sub": "u1"}, "u1")]
 )
-def test_tenant_when_named_is_the_claim_else_public(claims: dict[str, str] | None, expected: str) -> None:
+def test_tenant_is_the_client_of_the_token_else_its_subject(claims: dict[str, str], expected: str) -> None:
     assert tenant(request("GET /events", claims=claims)) == expected
 
 
 @pytest.mark.parametrize("claims", [{"scope": "write"}, {"client_id": ""}, {"client_id": ["a"]}, {"sub": "x" * 257}])
-def test_tenant_when_a_token_names_none_is_refused_and_never_public(claims: dict[str, object]) -> None:
+def test_tenant_when_a_token_names_none_is_refused(claims: dict[str, object]) -> None:
     with pytest.raises(ProblemError) as caught:
         tenant(request("GET /events", claims=claims))
-    assert caught.value.status == 403
+    assert (caught.value.kind, caught.value.status) == ("no-tenant", 403)
+
+
+@pytest.mark.parametrize("authorizer", [None, {}, {"iam": {"userArn": "arn"}}, {"lambda": {"client_id": "acme"}}])
+def test_tenant_when_the_route_has_no_token_authorizer_is_refused(authorizer: dict[str, object] | None) -> None:
+    event = request("GET /events")
+    event["requestContext"]["authorizer"] = authorizer
+    with pytest.raises(UnprotectedRouteError, match="GET /events was deployed without its authorizer"):
+        tenant(event)

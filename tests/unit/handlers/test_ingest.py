@@ -31,7 +31,7 @@ from tests.unit.handlers.support import (
 )
 
 LEDGER = ENVIRONMENT["ATOLL_IDEMPOTENCY_TABLE"]
-KEY = event_key("public", "/shop", "order-1")
+KEY = event_key("acme", "/shop", "order-1")
 
 
 def send(event: dict[str, Any], context: Context | None = None) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_ingest_when_an_event_is_valid_answers_202_after_it_is_published(cloud: 
     assert body["accepted_at"].startswith(entry["Time"].isoformat(timespec="milliseconds")[:23])
     assert detail == {
         "event_key": KEY,
-        "tenant": "public",
+        "tenant": "acme",
         "correlation_id": "api-request-1",
         "accepted_at": body["accepted_at"],
         "accepted_region": "us-east-1",
@@ -184,6 +184,14 @@ def test_ingest_of_the_same_source_and_id_by_two_tenants_accepts_both(cloud: Clo
 
 def test_ingest_when_a_token_names_no_tenant_answers_403(cloud: Cloud) -> None:
     assert send(post(cloudevent(), claims={"scope": "x"}))["statusCode"] == 403
+    assert cloud.published == []
+
+
+def test_ingest_when_the_route_has_no_authorizer_accepts_nothing(cloud: Cloud) -> None:
+    event = post(cloudevent())
+    del event["requestContext"]["authorizer"]
+    answer = send(event)
+    assert (answer["statusCode"], body_of(answer)["type"]) == (500, "/problems/internal-error")
     assert cloud.published == []
 
 

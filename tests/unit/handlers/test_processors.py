@@ -25,7 +25,7 @@ from tests.unit.handlers.support import BATCHED, Cloud, Context, cloudevent, env
 FUNCTIONS = [store.handler, activity_function.handler]
 
 
-def accepted(event: dict[str, Any], /, *, tenant: str = "public", **detail: Any) -> dict[str, Any]:
+def accepted(event: dict[str, Any], /, *, tenant: str = "acme", **detail: Any) -> dict[str, Any]:
     """The entry that ingest would publish for an event."""
     key = event_key(tenant, event["source"], event["id"])
     content = {
@@ -72,15 +72,15 @@ def test_store_when_an_event_is_new_writes_the_item_of_the_contract(
     event = cloudevent(subject="s-1")
     assert store.handler(sqs_event(envelope(accepted(event))), Context()) == {"batchItemFailures": []}
     (item,) = cloud.items()
-    key = event_key("public", "/shop", "order-1")
+    key = event_key("acme", "/shop", "order-1")
     text = strictjson.canonical(event)
     assert item.pop("written_at")["S"].endswith("Z")
     assert item == {
         "pk": {"S": f"EVENT#{key}"},
         "sk": {"S": "EVENT"},
-        "gsi_pk": {"S": "public#2026-11-20"},
+        "gsi_pk": {"S": "acme#2026-11-20"},
         "gsi_sk": {"S": f"2026-11-20T10:15:31.000Z#{key}"},
-        "tenant": {"S": "public"},
+        "tenant": {"S": "acme"},
         "event_key": {"S": key},
         "source": {"S": "/shop"},
         "id": {"S": "order-1"},
@@ -123,7 +123,7 @@ def test_store_when_another_event_has_the_key_reports_a_conflict_and_keeps_the_f
         line for line in map(json.loads, logs.getvalue().splitlines()) if line["message"] == "message refused"
     )
     assert (refused["error"], refused["message_id"]) == ("EventConflictError", "m0")
-    assert refused["event_key"] == event_key("public", "/shop", "order-1")
+    assert refused["event_key"] == event_key("acme", "/shop", "order-1")
     assert "secret-2" not in logs.getvalue()
     assert metrics_of(capsys.readouterr().out)["EventsConflicting"] == [1.0]
 
@@ -244,12 +244,12 @@ def test_processors_of_any_duplicated_and_reordered_deliveries_leave_the_table_a
 def test_activity_when_an_event_has_a_time_counts_it_in_its_minute(cloud: Cloud) -> None:
     activity_function.handler(sqs_event(envelope(accepted(cloudevent(time="2026-11-20T23:59:59-01:00")))), Context())
     (item,) = cloud.items()
-    key = event_key("public", "/shop", "order-1")
+    key = event_key("acme", "/shop", "order-1")
     assert item.pop("written_at")
     assert item == {
-        "pk": {"S": "ACTIVITY#public#2026-11-21T00"},
+        "pk": {"S": "ACTIVITY#acme#2026-11-21T00"},
         "sk": {"S": f"order.created#59#{key[0]}#us-east-1"},
-        "tenant": {"S": "public"},
+        "tenant": {"S": "acme"},
         "type": {"S": "order.created"},
         "minute": {"S": "2026-11-21T00:59:00Z"},
         "region": {"S": "us-east-1"},
@@ -263,8 +263,8 @@ def test_activity_when_an_event_has_a_time_counts_it_in_its_minute(cloud: Cloud)
 def test_activity_when_an_event_has_no_time_counts_it_under_its_key(cloud: Cloud) -> None:
     activity_function.handler(sqs_event(envelope(accepted(cloudevent(time=None)))), Context())
     (item,) = cloud.items()
-    key = event_key("public", "/shop", "order-1")
-    assert item["pk"]["S"] == f"ACTIVITY#public#undated-{key[:2]}"
+    key = event_key("acme", "/shop", "order-1")
+    assert item["pk"]["S"] == f"ACTIVITY#acme#undated-{key[:2]}"
     assert item["sk"]["S"] == f"order.created#{key[2:4]}#{key[0]}#us-east-1"
     assert "minute" not in item
 
@@ -272,7 +272,7 @@ def test_activity_when_an_event_has_no_time_counts_it_under_its_key(cloud: Cloud
 def same_bucket(count: int) -> list[dict[str, Any]]:
     """Events that fall in one bucket: same type, minute and first digit of the key."""
     names = (str(n) for n in range(1000))
-    return [cloudevent(id=n) for n in names if event_key("public", "/shop", n)[0] == "a"][:count]
+    return [cloudevent(id=n) for n in names if event_key("acme", "/shop", n)[0] == "a"][:count]
 
 
 def test_activity_of_a_batch_writes_each_bucket_once(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,7 +320,7 @@ def test_activity_read_of_more_buckets_than_a_call_takes_asks_in_whole_buckets(
         "provide-client-params.dynamodb.BatchGetItem",
         lambda params, **_: sizes.append(len(params["RequestItems"]["atoll-test"]["Keys"])),
     )
-    buckets = [activity.Bucket(f"ACTIVITY#public#{n}", "t#00#a#", "public", "t", None) for n in range(70)]
+    buckets = [activity.Bucket(f"ACTIVITY#acme#{n}", "t#00#a#", "acme", "t", None) for n in range(70)]
     three = dataclasses.replace(settings, regions=("us-east-1", "ap-south-1", "eu-west-1"))
     found = activity.read(cloud.dynamodb, buckets, three)
     assert sizes == [99, 99, 12]
@@ -395,7 +395,7 @@ def test_activity_when_one_bucket_fails_reports_exactly_its_messages(cloud: Clou
 
 
 def test_activity_when_a_longer_type_shares_the_prefix_keeps_them_apart(cloud: Cloud, settings: Settings) -> None:
-    key = event_key("public", "/shop", "order-1")
+    key = event_key("acme", "/shop", "order-1")
     shadow = f"order.created#15#{key[0]}"  # a type that looks like a bucket of the other
     bodies = [envelope(accepted(cloudevent(type=kind))) for kind in (shadow, "order.created")]
     for body in bodies:

@@ -20,7 +20,7 @@ from handlers.core.problem import ProblemError
 from tests.unit.handlers.support import Cloud, Context, body_of, cloudevent, envelope, request, sqs_event
 from tests.unit.handlers.test_processors import accepted, event_key
 
-KEY = event_key("public", "/shop", "order-1")
+KEY = event_key("acme", "/shop", "order-1")
 DAY = {"from": "2026-11-20T00:00:00Z", "to": "2026-11-21T00:00:00Z"}
 
 
@@ -35,7 +35,7 @@ def get_event(key: str = KEY, **options: Any) -> dict[str, Any]:
     return get("/events/{event_key}", path={"event_key": key}, **options)
 
 
-def put(*events: dict[str, Any], accepted_at: list[str] | None = None, tenant: str = "public") -> None:
+def put(*events: dict[str, Any], accepted_at: list[str] | None = None, tenant: str = "acme") -> None:
     times = accepted_at or ["2026-11-20T10:15:31.000Z"] * len(events)
     for event, moment in zip(events, times, strict=True):
         body = envelope(accepted(event, tenant=tenant, accepted_at=moment))
@@ -81,7 +81,7 @@ def test_event_when_stored_is_answered_with_its_stamps(cloud: Cloud) -> None:
     assert body["event"] == cloudevent()
     assert {name: body[name] for name in ("event_key", "tenant", "version", "written_region")} == {
         "event_key": KEY,
-        "tenant": "public",
+        "tenant": "acme",
         "version": 1,
         "written_region": "us-east-1",
     }
@@ -103,12 +103,24 @@ def test_event_when_there_is_none_answers_404(cloud: Cloud, key: str) -> None:
 
 
 def test_event_of_another_tenant_answers_the_same_404_as_none(cloud: Cloud) -> None:
-    put(cloudevent(), tenant="acme")
-    key = event_key("acme", "/shop", "order-1")
-    assert get_event(key, claims={"client_id": "acme"})["statusCode"] == 200
+    put(cloudevent())
+    assert get_event(KEY)["statusCode"] == 200
     missing = get_event(event_key("acme", "/shop", "none"), claims={"client_id": "evil"})
-    assert get_event(key, claims={"client_id": "evil"})["body"] == missing["body"]
-    assert get_event(key)["statusCode"] == 404
+    assert missing["statusCode"] == 404
+    assert get_event(KEY, claims={"client_id": "evil"})["body"] == missing["body"]
+
+
+@pytest.mark.parametrize(
+    ("route", "path"), [("/events/{event_key}", {"event_key": KEY}), ("/events", None), ("/activity", None)]
+)
+def test_read_when_the_route_has_no_authorizer_shows_nothing(
+    cloud: Cloud, route: str, path: dict[str, str] | None
+) -> None:
+    put(cloudevent())
+    event = request(f"GET {route}", path=path)
+    del event["requestContext"]["authorizer"]
+    answer = query.handler(event, Context())
+    assert (answer["statusCode"], body_of(answer)["type"]) == (500, "/problems/internal-error")
 
 
 def test_event_when_the_table_does_not_answer_is_503(cloud: Cloud) -> None:
@@ -359,8 +371,10 @@ def test_activity_of_an_event_counted_in_two_regions_is_one(cloud: Cloud, monkey
 
 
 def test_activity_shows_only_the_callers_tenant(cloud: Cloud) -> None:
-    put(cloudevent(), tenant="acme")
-    assert body_of(get("/activity", from_=DAY["from"], to=DAY["to"]))["count"] == 0
+    put(cloudevent())
+    window = {"from_": DAY["from"], "to": DAY["to"]}
+    assert body_of(get("/activity", **window))["count"] == 1
+    assert body_of(get("/activity", claims={"client_id": "acm"}, **window))["count"] == 0
 
 
 @pytest.mark.parametrize("consistency", ["strong", "eventual"])
