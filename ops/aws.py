@@ -77,8 +77,17 @@ class Cloud:
         return os.environ.get("ATOLL_EDGE_URL") or f"https://{self.stage.dns.record}"
 
     def api_url(self, api_id: str, region: str) -> str:
-        """The base URL of one region's HTTP API, as the stage file spells it."""
-        return self.stage.api_url.format(endpoint_url=self.endpoint_url or "", api_id=api_id, region=region)
+        """The base URL of one region's HTTP API: its own name, or what the stage file puts in its place."""
+        host = self.stage.regional_host(region)
+        if host is not None:
+            return f"https://{host}"
+        pattern = self.stage.api_url or "https://{api_id}.execute-api.{region}.amazonaws.com"
+        return pattern.format(endpoint_url=self.endpoint_url or "", api_id=api_id, region=region)
+
+    @property
+    def token_url(self) -> str:
+        """Where clients get their tokens, as the stage file spells it."""
+        return self.stage.access.token_url.replace("{endpoint_url}", self.endpoint_url or "")
 
     @overload
     def client(self, service: Literal["dynamodb"], region: str) -> DynamoDBClient: ...
@@ -102,6 +111,8 @@ class Cloud:
     def client(self, service: Literal["s3"], region: str) -> S3Client: ...
     @overload
     def client(self, service: Literal["sts"], region: str) -> STSClient: ...
+    @overload
+    def client(self, service: Literal["secretsmanager", "cognito-idp"], region: str) -> Any: ...
     def client(self, service: Any, region: str) -> Any:
         """The boto3 client of ``service`` in ``region``; Route 53 is global and is asked through the home region."""
         key = (service, region)

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +42,17 @@ err = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 StageOption = Annotated[str, typer.Option("--stage", "-s", help="A file deploy/stages/STAGE.yml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+ClientOption = Annotated[
+    str, typer.Option(help="Name of the secret that holds the client; default: the stage's access.client_secret.")
+]
 RegionsOption = Annotated[list[str] | None, typer.Option("--region", "-r", help="Only this region; repeatable.")]
+
+
+class AccessChoice(StrEnum):
+    """What a token lets its bearer do."""
+
+    write = "write"
+    read = "read"
 
 
 def main() -> None:
@@ -240,6 +251,7 @@ def send(
     invalid: Annotated[float, typer.Option(help="Share of them that lack a required attribute, 0 to 1.")] = 0.0,
     city: Annotated[list[str] | None, typer.Option("--from", help="A caller's city; repeatable.")] = None,
     region: Annotated[str, typer.Option(help="Send to this region's API, past the edge.")] = "",
+    client: ClientOption = "",
     again: Annotated[Path | None, typer.Option(help="Send the valid events of this --out file again.")] = None,
     out_file: Annotated[
         Path | None, typer.Option("--out", help="Where a line for each event goes; default: .atoll/sent/.")
@@ -252,9 +264,10 @@ def send(
 
     Example: ops send --count 500 --duplicates 0.2 --from Mumbai --from London --out sent.jsonl
     Example: ops send --again sent.jsonl --region ap-south-1
+    Example: ops send --count 10 --client atoll/local/atoll-local-second
     """
     from ops import send as operation
-    from ops import stack
+    from ops import stack, token
     from ops.aws import connect, explained
 
     cloud = connect(_enter(stage))
@@ -276,7 +289,14 @@ def send(
         base_url = cloud.api_url(api_id, region)
     record = out_file or state_dir() / "sent" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
     with _bar("sending", len(requests), quiet=as_json) as advance:
-        results = operation.send(base_url, requests, concurrency=concurrency, out=record, progress=lambda _: advance())
+        results = operation.send(
+            base_url,
+            requests,
+            token.for_stage(cloud, client=client),
+            concurrency=concurrency,
+            out=record,
+            progress=lambda _: advance(),
+        )
     figures = operation.summary(results)
     if as_json:
         _print_json(figures)
@@ -287,6 +307,28 @@ def send(
         out.print(table)
         out.print(f"a line for each event: {os.path.relpath(record)}", highlight=False, soft_wrap=True)
     raise typer.Exit(EXIT_FAIL if figures["failed"] else EXIT_PASS)
+
+
+@app.command("token", rich_help_panel="Stage")
+def print_token(
+    stage: StageOption = "local",
+    access: Annotated[
+        list[AccessChoice] | None,
+        typer.Option("--access", help="What it lets its bearer do; repeatable; default: both."),
+    ] = None,
+    client: ClientOption = "",
+) -> None:
+    """Print an access token for the API. It is as good as a password while it lives: keep it out of files and logs.
+
+    Example: curl -H "Authorization: Bearer $(ops token)" "$URL/events?limit=10"
+    Example: ops token --stage dev --access read
+    """
+    from ops import token as operation
+    from ops.aws import connect
+
+    wanted = [one.value for one in access or list(AccessChoice)]
+    value = operation.for_stage(connect(_enter(stage)), wanted, client).get()
+    sys.stdout.write(value + "\n")
 
 
 # --- runbooks ----------------------------------------------------------------------------------------------------

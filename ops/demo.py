@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ops import arrival, report, runbooks, send
+from ops import arrival, report, runbooks, send, token
 from ops.aws import Cloud
 from ops.errors import EXIT_ERROR, EXIT_FAIL, EXIT_PASS, OpsError
 from ops.local import bringup
@@ -79,7 +79,7 @@ class Demo:
     def _traffic(self, cloud: Cloud) -> list[send.Sent]:
         bringup.await_edge(cloud, self.say)
         requests = send.Traffic(EVENTS, duplicates=0.10, invalid=0.02).plan()
-        results = send.send(cloud.edge_url, requests)
+        results = send.send(cloud.edge_url, requests, token.for_stage(cloud))
         figures = send.summary(results)
         self.say(", ".join(f"{name} {value}" for name, value in figures.items()))
         if figures["failed"]:

@@ -23,11 +23,12 @@ from typing import Any
 
 import httpx
 
-from ops import stack
+from ops import stack, token
 from ops.aws import Cloud, explained
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.fanout import each
 from ops.stage import ROOT, SERVICE, Stage, state_dir
+from ops.token import Tokens
 
 Progress = Callable[[str], None]
 # What sls reads of the project; linked into each region's workspace.
@@ -65,15 +66,18 @@ def deploy(cloud: Cloud, regions: list[str] | None = None, progress: Progress = 
     """Deploy ``regions`` (all of the stage by default). Never raises for a red region: the outcomes say it.
 
     Raises:
-        UsageError: a region is not in the stage, or the Serverless Framework is not installed.
+        UsageError: a region is not in the stage, the Serverless Framework is not installed, or there is no token for
+            the check of a region; nothing was deployed.
         RefusedError: another rollout of the stage runs from this checkout.
         OpsError: packaging failed; nothing was deployed.
     """
     wanted = [cloud.stage.require_region(region) for region in regions] if regions else cloud.stage.regions
+    tokens = token.for_stage(cloud)
+    tokens.get()  # a region that could not be asked afterwards is not deployed
     with _alone(cloud.stage):
         try:
             packages = {package.region: package for package in package_regions(cloud.stage, wanted, progress)}
-            return _in_waves(cloud, packages, progress)
+            return _in_waves(cloud, packages, tokens, progress)
         finally:
             for region in wanted:
                 shutil.rmtree(_workspaces(cloud.stage) / region, ignore_errors=True)
@@ -98,14 +102,14 @@ def _workspaces(stage: Stage) -> Path:
     return state_dir() / "deploy" / stage.stage
 
 
-def _in_waves(cloud: Cloud, packages: dict[str, Package], progress: Progress) -> list[Deployment]:
+def _in_waves(cloud: Cloud, packages: dict[str, Package], tokens: Tokens, progress: Progress) -> list[Deployment]:
     waves = [[region for region in wave if region in packages] for wave in cloud.stage.deploy_waves]
     done: list[Deployment] = []
     previous: dict[str, str | None] = {}
     for wave in filter(None, waves):
         for region in wave:
             previous[region] = _latest_deployment(cloud, region)
-        outcomes = each(wave, lambda region: _deploy_region(cloud, packages[region], progress)).values()
+        outcomes = each(wave, lambda region: _deploy_region(cloud, packages[region], tokens, progress)).values()
         done += outcomes
         if not all(outcome.ok for outcome in outcomes):
             done = [
@@ -154,12 +158,12 @@ def _workspace(stage: Stage, region: str) -> Path:
     return workspace
 
 
-def _deploy_region(cloud: Cloud, package: Package, progress: Progress) -> Deployment:
+def _deploy_region(cloud: Cloud, package: Package, tokens: Tokens, progress: Progress) -> Deployment:
     started = time.monotonic()
     progress(f"{package.region}: deploying")
     try:
         output = _sls(["deploy", "--package", "package"], cloud.stage, package.region, package.workspace)
-        smoke(cloud, package.region)
+        smoke(cloud, package.region, tokens)
     except OpsError as error:
         progress(f"{package.region}: failed")
         return Deployment(package.region, "failed", time.monotonic() - started, str(error))
@@ -168,7 +172,7 @@ def _deploy_region(cloud: Cloud, package: Package, progress: Progress) -> Deploy
     return Deployment(package.region, outcome, time.monotonic() - started)
 
 
-def smoke(cloud: Cloud, region: str) -> None:
+def smoke(cloud: Cloud, region: str, tokens: Tokens) -> None:
     """Ask the region's API to accept an empty batch: API and ingest work, and nothing is written or counted as failed.
 
     Raises:
@@ -179,8 +183,9 @@ def smoke(cloud: Cloud, region: str) -> None:
     if api_id is None:
         raise OpsError(f"{region}: the stack has no API")
     url = f"{cloud.api_url(api_id, region)}/events"
+    headers = {"content-type": BATCH, "authorization": f"Bearer {tokens.get()}"}
     try:
-        answer = httpx.post(url, content=b"[]", headers={"content-type": BATCH}, timeout=30.0)
+        answer = httpx.post(url, content=b"[]", headers=headers, timeout=30.0)
         body: Any = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise OpsError(f"{region}: {url} gives no usable answer: {error}") from error

@@ -23,9 +23,11 @@ from cloudevents.core.bindings.http import to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
 from ops.errors import OpsError, UsageError
+from ops.token import Tokens
 
 CITIES = ("Mumbai", "New York", "London", "Singapore", "Sao Paulo", "Sydney")
 TYPES = ("com.example.order.placed", "com.example.order.paid", "com.example.cart.updated", "com.example.user.signed-in")
+NOT_LET_IN = frozenset({401, 403})
 RETRIED = frozenset({409, 429, 500, 502, 503, 504})
 # Longer than a health check and a record's time to live take to lead away from a region that is down.
 RETRY_FOR_S = 60.0
@@ -156,18 +158,15 @@ class _Patience:
         return min(MAX_PAUSE_S, float(asked) if asked.isdecimal() else 0.1 * 2**attempt)
 
 
-async def _send_one(
-    client: httpx.AsyncClient, url: str, request: Request, token: str | None, patience: _Patience
-) -> Sent:
+async def _send_one(client: httpx.AsyncClient, url: str, request: Request, tokens: Tokens, patience: _Patience) -> Sent:
     source, event_id, city, valid = request
     headers, body = request_for(source, event_id, valid)
     headers["x-atoll-city"] = city
-    if token:
-        headers["authorization"] = f"Bearer {token}"
     started = time.perf_counter()
     attempts = 0
     while True:
         attempts += 1
+        headers["authorization"] = f"Bearer {tokens.fresh or await asyncio.to_thread(tokens.get)}"
         answer: httpx.Response | None = None
         try:
             answer = await client.post(url, content=body, headers=headers)
@@ -207,7 +206,7 @@ async def _send_all(
     requests: Sequence[Request],
     concurrency: int,
     progress: Callable[[Sent], None],
-    token: str | None,
+    tokens: Tokens,
 ) -> list[Sent]:
     pending: Iterator[tuple[int, Request]] = iter(enumerate(requests))
     results: dict[int, Sent] = {}
@@ -217,7 +216,7 @@ async def _send_all(
 
         async def worker() -> None:
             for index, request in pending:
-                results[index] = await _send_one(client, url, request, token, patience)
+                results[index] = await _send_one(client, url, request, tokens, patience)
                 progress(results[index])
 
         async with asyncio.TaskGroup() as group:
@@ -229,19 +228,21 @@ async def _send_all(
 def send(
     base_url: str,
     requests: Sequence[Request],
+    tokens: Tokens,
     *,
     concurrency: int = 16,
     out: Path | None = None,
     progress: Callable[[Sent], None] = lambda _: None,
-    token: str | None = None,
 ) -> list[Sent]:
     """Send every request to ``<base_url>/events`` and return a line for each, in sending order.
 
     Each line is also written to ``out`` as it is known, so that an interrupted run leaves the lines it has.
 
     Raises:
+        UsageError: there is no token to send with, or the API lets none of the events in.
         OpsError: nothing answered at all.
     """
+    tokens.get()  # before anything is sent: without one, nothing is
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
     with (out or Path("/dev/null")).open("w", encoding="utf-8") as lines:
@@ -250,9 +251,14 @@ def send(
             lines.write(json.dumps(asdict(sent)) + "\n")
             progress(sent)
 
-        results = asyncio.run(_send_all(f"{base_url}/events", requests, concurrency, record, token))
+        results = asyncio.run(_send_all(f"{base_url}/events", requests, concurrency, record, tokens))
     if results and all(sent.status == 0 for sent in results):
         raise OpsError(f"{base_url} gave no answer to any of {len(results)} events", hint="Run: ops status")
+    if results and all(sent.status in NOT_LET_IN for sent in results):
+        raise UsageError(
+            f"{base_url} answers {results[0].status} to each of {len(results)} events: it does not take the token",
+            hint="Do access.issuer, access.audience and access.scopes fit the client? Deploy again if they changed.",
+        )
     return results
 
 

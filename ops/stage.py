@@ -224,9 +224,7 @@ class Stage(_Section):
     domain: DomainSettings | None = None
     health_check: HealthSettings
     dns: DnsSettings
-    api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] = (
-        "https://{api_id}.execute-api.{region}.amazonaws.com"
-    )
+    api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] | None = None
     local_cloud: LocalCloudSettings | None = None
 
     @model_validator(mode="after")
@@ -238,6 +236,8 @@ class Stage(_Section):
         waved = [region for wave in self.waves for region in wave]
         if waved and sorted(waved) != sorted(self.regions):
             raise ValueError(f"waves: they must name each of regions {self.regions} exactly once, and name {waved}")
+        if self.domain is not None and self.api_url is not None:
+            raise ValueError("api_url: with a domain, a region's API answers under the domain only")
         if self.domain is not None and set(self.domain.certificates) != set(self.regions):
             raise ValueError(f"domain: certificates: they must be named for each of regions {self.regions}")
         return self
@@ -298,12 +298,23 @@ class Stage(_Section):
     def function(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
+    @property
+    def shown_file(self) -> str:
+        """The stage file, as messages name it."""
+        return _shown(stage_file(self.stage))
+
+    # --- where it answers ----------------------------------------------------------------------------------------
+
+    def regional_host(self, region: str) -> str | None:
+        """The API's own name in ``region``, or None without a domain."""
+        return f"{region}.{self.dns.record}" if self.domain is not None else None
+
     def require_region(self, region: str) -> str:
         """Return ``region``; raise UsageError when the stage does not have it."""
         if region not in self.regions:
             raise UsageError(
                 f"region: {region!r} is not in stage {self.stage!r}; accepted: {', '.join(self.regions)}",
-                hint=f"Regions are listed in {stage_file(self.stage).relative_to(ROOT)}.",
+                hint=f"Regions are listed in {self.shown_file}.",
             )
         return region
 

@@ -12,6 +12,7 @@ from ops import deploy, runbooks
 from ops.aws import Cloud, connect
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.local import cloud as local_cloud
+from ops.local import identity
 from ops.stage import Stage
 
 Progress = Callable[[str], None]
@@ -29,10 +30,12 @@ def require_local(stage: Stage) -> None:
 
 
 def start(stage: Stage, progress: Progress) -> Cloud:
-    """Start the local cloud's processes unless they run, and point this process at them."""
+    """Start the local cloud's processes unless they run, point this process at them, and let it issue tokens."""
     require_local(stage)
     local_cloud.activate(local_cloud.up(stage, progress))
-    return connect(stage)
+    cloud = connect(stage)
+    identity.ensure(cloud, progress)
+    return cloud
 
 
 @contextmanager

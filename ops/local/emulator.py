@@ -21,10 +21,13 @@ import logging
 import os
 import resource
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ops.local.gateway import Gateway, prepare_microburst
@@ -120,6 +123,18 @@ REPLACEMENTS = (
         ("spec", "event", "rule", "event_path", "target_input_payload"),
         "A rule may have a bus of another region as its target; ministack drops those events silently.",
     ),
+    Replacement(
+        "services.cognito._create_user_pool",
+        ("data",),
+        "A stage file names the issuer of its tokens before there is one. Cognito draws a pool's id at random; here it "
+        "ends with the pool's name.",
+    ),
+    Replacement(
+        "services.cognito._create_user_pool_client",
+        ("data",),
+        "A stage file names the audience before there is one. Cognito draws a client's id at random; here it is the "
+        "client's name.",
+    ),
     Replacement("app.app", ("scope", "receive", "send"), "Carries the control endpoint /_atoll/ and the ticks."),
 )
 
@@ -146,12 +161,15 @@ _USED = {
     ),
     "services.cloudwatch._evaluate_all_alarms": (),
     "services.apigateway.find_api_scope": ("api_id",),
+    "services.cognito._pool_id": (),
+    "services.cognito._client_id": (),
 }
 _USED_STATE = (
     "services.dynamodb._tables",
     "services.sqs._queues",
     "services.sqs._queues_lock",
     "services.cloudwatch._alarms",
+    "services.cognito._user_pools",
     "app._MAIN_LOOP",
 )
 
@@ -332,6 +350,43 @@ class GlobalTables:
         return True
 
 
+class NamedIdentities:
+    """User pools and their clients get ids that follow from their names; one whose id is taken gets another, as ever.
+
+    Cognito's handlers run on the loop that serves requests, one at a time.
+    """
+
+    def __init__(self) -> None:
+        self._cognito = importlib.import_module("ministack.services.cognito")
+        self._responses = importlib.import_module("ministack.core.responses")
+        self._create_pool = self._cognito._create_user_pool
+        self._create_client = self._cognito._create_user_pool_client
+
+    def create_pool(self, data: dict[str, Any]) -> Any:
+        """Stands in for ``_create_user_pool``."""
+        name = f"{self._responses.get_region()}_{data.get('PoolName')}"
+        with self._drawing("_pool_id", name if name not in self._cognito._user_pools else None):
+            return self._create_pool(data)
+
+    def create_client(self, data: dict[str, Any]) -> Any:
+        """Stands in for ``_create_user_pool_client``."""
+        name = data.get("ClientName")
+        taken = any(name in pool["_clients"] for pool in self._cognito._user_pools.all_values())
+        with self._drawing("_client_id", name if name and not taken else None):
+            return self._create_client(data)
+
+    @contextmanager
+    def _drawing(self, factory: str, wanted: str | None) -> Iterator[None]:
+        """Let the module's ``factory`` of ids give ``wanted`` inside the block."""
+        original = getattr(self._cognito, factory)
+        if wanted is not None:
+            setattr(self._cognito, factory, lambda: wanted)
+        try:
+            yield
+        finally:
+            setattr(self._cognito, factory, original)
+
+
 class Telemetry:
     """Publishes to the emulated CloudWatch what AWS services publish by themselves."""
 
@@ -448,6 +503,7 @@ class Emulator:
         self.regions_down: set[str] = set()
         self.telemetry = Telemetry()
         self.tables = GlobalTables(lag_ms, self.telemetry.replication)
+        self.identities = NamedIdentities()
         self._responses = importlib.import_module("ministack.core.responses")
         self._lambda = importlib.import_module("ministack.services.lambda_svc")
         self._api = importlib.import_module("ministack.services.apigateway")
@@ -472,6 +528,8 @@ class Emulator:
             "services.apigateway.handle_execute": self.serve_api,
             "services.eventbridge._invoke_target": self.invoke_target,
             "services.eventbridge._dispatch_to_event_bus": self.dispatch_to_bus,
+            "services.cognito._create_user_pool": self.identities.create_pool,
+            "services.cognito._create_user_pool_client": self.identities.create_client,
             "app.app": self.serve,
         }.items():
             owner, name = _owner(target)
@@ -688,6 +746,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         BIND_HOST="127.0.0.1",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
+        # An authorizer that cannot fetch the pool's keys in time answers 401; a busy laptop may take a while.
+        MINISTACK_APIGW_JWKS_TIMEOUT_SECONDS="30",
+        # The keys that user pools sign with: of this cloud alone, and gone with it.
+        STATE_DIR=str(Path(tempfile.gettempdir()) / "emulator"),
         AWS_ENDPOINT_URL=options.handlers_endpoint or f"http://127.0.0.1:{options.port}",
     )
     os.environ.setdefault("LOG_LEVEL", "WARNING")

@@ -33,9 +33,7 @@ def test_event_key_is_the_name_based_uuid_of_the_contract() -> None:
     assert event_key("acme", "/caf\u00e9", "1") == str(uuid.uuid5(namespace, name))
 
 
-@pytest.mark.parametrize(
-    ("claims", "expected"), [({"client_id": "acme", "sub": "u1"}, "acme"), ({"sub": "u1"}, "u1")]
-)
+@pytest.mark.parametrize(("claims", "expected"), [({"client_id": "acme", "sub": "u1"}, "acme"), ({"sub": "u1"}, "u1")])
 def test_tenant_is_the_client_of_the_token_else_its_subject(claims: dict[str, str], expected: str) -> None:
     assert tenant(request("GET /events", claims=claims)) == expected
 

@@ -11,6 +11,9 @@ from ops.aws import Cloud
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.stack import Stack
 from ops.stage import Stage, load_stage
+from ops.token import Token, Tokens
+
+TOKENS = Tokens(lambda: Token("the-token", 3600))
 
 
 class Framework:
@@ -41,7 +44,10 @@ def framework(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Framework:
     fake = Framework()
     monkeypatch.setenv("ATOLL_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(deploy, "_sls", fake.sls)
-    monkeypatch.setattr(deploy, "smoke", lambda cloud, region: fake.sls(["smoke"], cloud.stage, region, tmp_path))
+    monkeypatch.setattr(
+        deploy, "smoke", lambda cloud, region, tokens: fake.sls(["smoke"], cloud.stage, region, tmp_path)
+    )
+    monkeypatch.setattr(deploy.token, "for_stage", lambda _: TOKENS)
     monkeypatch.setattr(deploy, "_latest_deployment", lambda _, region: fake.previous[region])
     return fake
 
@@ -134,6 +140,19 @@ def test_deploy_with_a_region_outside_the_stage_refuses(framework: Framework, cl
     assert framework.calls == []
 
 
+def test_deploy_without_a_token_to_check_the_regions_with_deploys_nothing(
+    framework: Framework, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> Token:
+        raise UsageError("no secret")
+
+    monkeypatch.setattr(deploy.token, "for_stage", lambda _: Tokens(refused))
+    with pytest.raises(UsageError, match="no secret"):
+        deploy.deploy(cloud)
+
+    assert framework.calls == []
+
+
 def test_sls_when_not_installed_says_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(deploy, "SLS", tmp_path / "none")
 
@@ -153,14 +172,19 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
 
     def answer(status: int, text: str) -> None:
-        monkeypatch.setattr(deploy.httpx, "post", lambda *_, **__: httpx.Response(status, text=text))
+        def post(*_: object, headers: dict[str, str], **__: object) -> httpx.Response:
+            if headers["authorization"] != "Bearer the-token":
+                return httpx.Response(401, text='{"message": "Unauthorized"}')
+            return httpx.Response(status, text=text)
+
+        monkeypatch.setattr(deploy.httpx, "post", post)
 
     return answer
 
 
 def test_smoke_when_the_api_accepts_for_the_region_passes(cloud: Cloud, answered: Callable[[int, str], None]) -> None:
     answered(202, '{"region": "ap-south-1", "accepted": 0}')
-    deploy.smoke(cloud, "ap-south-1")
+    deploy.smoke(cloud, "ap-south-1", TOKENS)
 
 
 @pytest.mark.parametrize(
@@ -178,11 +202,11 @@ def test_smoke_with_another_answer_is_red(
     answered(status, text)
 
     with pytest.raises(OpsError, match=message):
-        deploy.smoke(cloud, "ap-south-1")
+        deploy.smoke(cloud, "ap-south-1", TOKENS)
 
 
 def test_smoke_without_an_api_is_red(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploy.stack, "read", lambda *_: Stack())
 
     with pytest.raises(OpsError, match="the stack has no API"):
-        deploy.smoke(cloud, "ap-south-1")
+        deploy.smoke(cloud, "ap-south-1", TOKENS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ops import send
 from ops.errors import OpsError, UsageError
+from ops.token import Token, Tokens
 
 
 @settings(max_examples=50)
@@ -59,6 +61,12 @@ def test_request_for_an_invalid_event_lacks_only_its_type() -> None:
     assert whole.keys() - broken.keys() == {"type"}
 
 
+def tokens(life_s: float = 3600) -> Tokens:
+    """Those of a client; each is another."""
+    numbers = itertools.count(1)
+    return Tokens(lambda: Token(f"token-{next(numbers)}", life_s))
+
+
 class Platform(BaseHTTPRequestHandler):
     """Accepts events; fails as its server's script says first."""
 
@@ -66,6 +74,7 @@ class Platform(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         status = self.server.script.pop(0) if self.server.script else 202  # type: ignore[attr-defined]
         self.server.seen.append((body, self.headers["x-atoll-city"]))  # type: ignore[attr-defined]
+        self.server.bearers.append(self.headers["authorization"])  # type: ignore[attr-defined]
         answer = (
             json.dumps({"event_key": f"key-{body['id']}", "region": "us-east-1"}).encode() if status == 202 else b"{}"
         )
@@ -81,7 +90,7 @@ class Platform(BaseHTTPRequestHandler):
 @pytest.fixture
 def platform(socket_enabled: None) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Platform)
-    server.script, server.seen = [], []  # type: ignore[attr-defined]
+    server.script, server.seen, server.bearers = [], [], []  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -96,7 +105,7 @@ def url(server: ThreadingHTTPServer) -> str:
 
 def test_send_records_a_line_for_each_event_in_order(platform: ThreadingHTTPServer, tmp_path: Path) -> None:
     requests = send.Traffic(20, cities=("Mumbai",)).plan()
-    results = send.send(url(platform), requests, out=tmp_path / "out" / "sent.jsonl")
+    results = send.send(url(platform), requests, tokens(), out=tmp_path / "out" / "sent.jsonl")
 
     lines = [json.loads(line) for line in (tmp_path / "out" / "sent.jsonl").read_text().splitlines()]
     assert [(sent.source, sent.id) for sent in results] == [(request.source, request.id) for request in requests]
@@ -120,7 +129,7 @@ def test_send_when_the_answer_may_be_retried_sends_the_same_event_again(
     platform: ThreadingHTTPServer, status: int
 ) -> None:
     platform.script[:] = [status, status]  # type: ignore[attr-defined]
-    (sent,) = send.send(url(platform), send.Traffic(1).plan())
+    (sent,) = send.send(url(platform), send.Traffic(1).plan(), tokens())
 
     assert (sent.status, sent.attempts) == (202, 3)
     assert platform.seen[0] == platform.seen[1] == platform.seen[2]  # type: ignore[attr-defined]
@@ -129,7 +138,7 @@ def test_send_when_the_answer_may_be_retried_sends_the_same_event_again(
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_send_when_the_answer_is_final_does_not_retry(platform: ThreadingHTTPServer, status: int) -> None:
     platform.script[:] = [status]  # type: ignore[attr-defined]
-    (sent,) = send.send(url(platform), send.Traffic(1).plan())
+    (sent,) = send.send(url(platform), send.Traffic(1).plan(), tokens())
 
     assert (sent.status, sent.attempts, sent.event_key) == (status, 1, None)
 
@@ -141,7 +150,7 @@ def test_send_when_retries_are_spent_counts_the_event_as_failed_and_again_takes_
     monkeypatch.setattr(send, "RETRY_FOR_S", 0)
     platform.script[:] = [status]  # type: ignore[attr-defined]
     requests = send.Traffic(1).plan()
-    results = send.send(url(platform), requests, out=tmp_path / "sent.jsonl")
+    results = send.send(url(platform), requests, tokens(), out=tmp_path / "sent.jsonl")
 
     assert (send.summary(results)["failed"], send.summary(results)["rejected"]) == (1, 0)
     assert send.again(tmp_path / "sent.jsonl") == requests
@@ -152,7 +161,7 @@ def test_send_when_one_event_was_given_up_tries_the_next_once_until_one_gets_thr
 ) -> None:
     monkeypatch.setattr(send, "RETRY_FOR_S", 0.2)
     platform.script[:] = [503, 503, 503, 202, 503]  # type: ignore[attr-defined]
-    results = send.send(url(platform), send.Traffic(4).plan(), concurrency=1)
+    results = send.send(url(platform), send.Traffic(4).plan(), tokens(), concurrency=1)
 
     assert [(sent.status, sent.attempts) for sent in results] == [(503, 2), (503, 1), (202, 1), (202, 2)]
 
@@ -160,12 +169,40 @@ def test_send_when_one_event_was_given_up_tries_the_next_once_until_one_gets_thr
 def test_send_when_nothing_answers_says_so(socket_enabled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(send, "RETRY_FOR_S", 0)
     with pytest.raises(OpsError, match="gave no answer to any of 2 events"):
-        send.send("http://127.0.0.1:9", send.Traffic(2).plan())
+        send.send("http://127.0.0.1:9", send.Traffic(2).plan(), tokens())
+
+
+def test_send_bears_one_token_until_it_has_to_be_renewed(platform: ThreadingHTTPServer) -> None:
+    send.send(url(platform), send.Traffic(5).plan(), tokens(), concurrency=1)
+    assert platform.bearers == ["Bearer token-1"] * 5  # type: ignore[attr-defined]
+
+    platform.bearers.clear()  # type: ignore[attr-defined]
+    send.send(url(platform), send.Traffic(3).plan(), tokens(life_s=0), concurrency=1)
+    # The first is fetched before anything is sent.
+    assert platform.bearers == ["Bearer token-2", "Bearer token-3", "Bearer token-4"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_send_when_the_api_takes_no_event_of_the_token_says_so(platform: ThreadingHTTPServer, status: int) -> None:
+    platform.script[:] = [status, status]  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=f"answers {status} to each of 2 events: it does not take the token") as caught:
+        send.send(url(platform), send.Traffic(2).plan(), tokens())
+    assert "token-1" not in str(caught.value) + caught.value.hint
+
+
+def test_send_without_a_token_sends_nothing(platform: ThreadingHTTPServer, tmp_path: Path) -> None:
+    def refused() -> Token:
+        raise UsageError("no secret")
+
+    with pytest.raises(UsageError, match="no secret"):
+        send.send(url(platform), send.Traffic(2).plan(), Tokens(refused), out=tmp_path / "sent.jsonl")
+    assert platform.seen == []  # type: ignore[attr-defined]
+    assert not (tmp_path / "sent.jsonl").exists()
 
 
 def test_again_reads_the_accepted_events_once_each(platform: ThreadingHTTPServer, tmp_path: Path) -> None:
     requests = send.Traffic(10, duplicates=0.3).plan()
-    send.send(url(platform), requests, out=tmp_path / "sent.jsonl")
+    send.send(url(platform), requests, tokens(), out=tmp_path / "sent.jsonl")
 
     repeated = send.again(tmp_path / "sent.jsonl")
     assert {(r.source, r.id) for r in repeated} == {(r.source, r.id) for r in requests}
