@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError
 from ops.aws import Cloud, explained
 from ops.fanout import each
 from ops.record import Check
+from ops.stage import Stage
 
 ABSENT = "(absent)"
 SHOWN = 160
@@ -243,7 +244,9 @@ def snapshot(cloud: Cloud, region: str) -> Snapshot:
         # The other regions' resources then stand against nothing, each in a row of its own.
         return {"stack": {}}
     resources = _resources(cloud, region)
-    normal = Normaliser(region, cloud.account, _identifiers(resources), cloud.stage.regions)
+    normal = Normaliser(
+        region, cloud.account, _identifiers(resources) | _configured(cloud.stage, region), cloud.stage.regions
+    )
     modified = _time(described.get("LastUpdatedTime") or described.get("CreationTime"))
     read = _Reader(cloud, region, normal, resources)
     return {
@@ -293,6 +296,12 @@ def _identifiers(resources: dict[str, list[tuple[str, str]]]) -> dict[str, str]:
         # A short identifier might occur inside other text.
         if len(physical) >= 7 and not physical.startswith("$")
     }
+
+
+def _configured(stage: Stage, region: str) -> dict[str, str]:
+    """What the stage file says with a region in it: one issuer for all regions, and a certificate for each."""
+    certificates = {stage.domain.certificates[region]: "<certificate>"} if stage.domain else {}
+    return {stage.access.issuer: "<issuer>"} | certificates
 
 
 def _time(value: Any) -> str:

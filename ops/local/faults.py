@@ -45,6 +45,7 @@ SERVICES = {
     "logs": "logs",
     "route53": "route53",
     "s3": "s3",
+    "secretsmanager": "secretsmanager",
     "sqs": "sqs",
     "ssm": "ssm",
     "sts": "sts",

@@ -37,9 +37,15 @@ def check_name(stage: Stage, region: str) -> str:
     return f"{stage.prefix} {region}"
 
 
-def desired_record(stage: Stage, region: str, domain: str) -> dict[str, Any]:
+def desired_record(stage: Stage, region: str, target: str) -> dict[str, Any]:
+    """The latency record that leads to ``target``."""
     check = check_name(stage, region)
-    return {"region": region, "ttl_s": stage.dns.ttl_s, "value": domain, "health_check": check}
+    return {"region": region, "ttl_s": stage.dns.ttl_s, "value": target, "health_check": check}
+
+
+def desired_name(stage: Stage, target: str) -> dict[str, Any]:
+    """The simple record of a region's own name, which leads to ``target``."""
+    return {"region": None, "ttl_s": stage.dns.ttl_s, "value": target, "health_check": None}
 
 
 def bus_arn(stage: Stage, account: str, region: str) -> str:

@@ -19,6 +19,7 @@ from ops.provision.desired import (
     TTL_ATTRIBUTE,
     bus_arn,
     check_name,
+    desired_name,
     desired_probe,
     desired_record,
     desired_shape,
@@ -54,7 +55,7 @@ def decide(stage: Stage, world: World) -> Plan:
 # for large tables" (CloudFormation user guide, AWS::DynamoDB::GlobalTable, Replicas); a DNS change: within 60 s
 # (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-creating.html). The others are calls
 # that are answered in seconds, with a margin.
-_USUAL_S = {"replica": 300, "table": 60, "zone": 60, "record": 60}
+_USUAL_S = {"replica": 300, "table": 60, "zone": 60, "name": 60, "record": 60}
 _CALL_S = 5
 
 
@@ -181,11 +182,13 @@ def _dns_steps(stage: Stage, world: World) -> list[Step]:
         detail = "latency records are CNAMEs, which DNS forbids at the top of a zone; set dns.record below dns.zone"
         return [Step(action="refuse", resource=f"record {record}", detail=detail)]
     steps = [_step(f"zone {zone}", None, {"public": True} if world.zones else None, {"public": True})]
-    checks, records, obsolete = [], [], []
+    names, checks, records, obsolete = [], [], [], []
     for region in stage.regions:
-        domain = world.regions[region].domain
+        domain, target, own = (getattr(world.regions[region], part) for part in ("domain", "target", "own_target"))
         if domain is None:
             continue
+        if own is not None:
+            names.append(_step(f"name {domain}", region, world.names.get(region), desired_name(stage, own), own))
         ours = world.health_checks.get(region, [])
         wanted = desired_probe(stage, domain)
         current = usable(ours, wanted)
@@ -201,8 +204,9 @@ def _dns_steps(stage: Stage, world: World) -> list[Step]:
         found = world.records.get(region)
         if found is not None and current is not None and found["health_check"] == current.id:
             found = found | {"health_check": check_name(stage, region)}
-        records.append(_step(f"record {record}", region, found, desired_record(stage, region, domain), domain))
-    return [*steps, *checks, *records, *obsolete]
+        records.append(_step(f"record {record}", region, found, desired_record(stage, region, target), target))
+    # A health check of a name that leads nowhere yet would fail first.
+    return [*steps, *names, *checks, *records, *obsolete]
 
 
 def _warnings(stage: Stage, world: World) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -52,12 +52,21 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class RegionState:
-    """What one region has. ``domain`` is None when the regional stack does not serve; ``stack`` says why."""
+    """What one region has. ``domain``, the name of its API, is None when the regional stack does not serve; ``stack``
+    says why. With a domain of the stage's, the latency record leads to ``shared_target`` and the API's own name to
+    ``own_target``; without one, the API's name is the generated one, and DNS knows it."""
 
     stack: str
     domain: str | None
     table: Table | None
     archive: Archive | None
+    shared_target: str | None = None
+    own_target: str | None = None
+
+    @property
+    def target(self) -> str | None:
+        """Where the latency record leads."""
+        return self.shared_target or self.domain
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class World:
     zones: list[str]
     health_checks: dict[str, list[HealthCheck]]
     records: dict[str, dict[str, Any]]
+    names: dict[str, dict[str, Any]] = field(default_factory=dict)  # the simple records of the regions' own names
 
 
 def observe(cloud: Cloud) -> World:
@@ -83,13 +93,22 @@ def observe(cloud: Cloud) -> World:
             zones=zones,
             health_checks=find_health_checks(cloud),
             records=find_records(cloud, zones[0]) if zones else {},
+            names=find_names(cloud, zones[0]) if zones else {},
         )
 
 
 def _observe_region(cloud: Cloud, region: str) -> RegionState:
     found = stack.read(cloud, region)
-    domain = f"{found.api_id}.execute-api.{region}.amazonaws.com" if found.serving and found.api_id else None
-    return RegionState(found.status, domain, find_table(cloud, region), find_archive(cloud, region))
+    table, archive = find_table(cloud, region), find_archive(cloud, region)
+    if not found.serving or found.api_id is None:
+        return RegionState(found.status, None, table, archive)
+    own_name = cloud.stage.regional_host(region)
+    if own_name is None:
+        return RegionState(found.status, f"{found.api_id}.execute-api.{region}.amazonaws.com", table, archive)
+    shared, own = found.outputs.get("SharedDomainTarget"), found.outputs.get("RegionalDomainTarget")
+    if shared is None or own is None:
+        return RegionState(f"{found.status} without the stage's domain", None, table, archive)
+    return RegionState(found.status, own_name, table, archive, shared, own)
 
 
 def find_table(cloud: Cloud, region: str) -> Table | None:
@@ -164,7 +183,18 @@ def find_health_checks(cloud: Cloud) -> dict[str, list[HealthCheck]]:
 
 def find_records(cloud: Cloud, zone: str) -> dict[str, dict[str, Any]]:
     """The CNAME records of the stage's name, by set identifier ("" for a simple one)."""
-    route53, name = cloud.client("route53", cloud.stage.home_region), f"{cloud.stage.dns.record}."
+    return _cnames(cloud, zone, cloud.stage.dns.record)
+
+
+def find_names(cloud: Cloud, zone: str) -> dict[str, dict[str, Any]]:
+    """The simple CNAME records of the regions' own names, by region; none are looked for without a domain."""
+    hosts = {region: cloud.stage.regional_host(region) for region in cloud.stage.regions}
+    found = {region: _cnames(cloud, zone, host).get("") for region, host in hosts.items() if host is not None}
+    return {region: record for region, record in found.items() if record is not None}
+
+
+def _cnames(cloud: Cloud, zone: str, host: str) -> dict[str, dict[str, Any]]:
+    route53, name = cloud.client("route53", cloud.stage.home_region), f"{host}."
     # One page holds 300 records, and a name has one for each region.
     answer = route53.list_resource_record_sets(
         HostedZoneId=zone, StartRecordName=name, StartRecordType="CNAME", MaxItems="300"

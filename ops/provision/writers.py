@@ -29,6 +29,7 @@ from ops.provision.world import (
     error_code,
     find_archive,
     find_health_checks,
+    find_names,
     find_records,
     find_table,
     find_zones,
@@ -298,38 +299,41 @@ def _delete_health_check(cloud: Cloud, step: Step, ours: list[HealthCheck]) -> s
     return "deleted"
 
 
+def _write_name(cloud: Cloud, step: Step, waits: Waits) -> str:
+    zones = find_zones(cloud)
+    if not zones:
+        raise OpsError(f"{step.resource}: its zone has gone")
+    if find_names(cloud, zones[0]).get(_region(step)) == step.after:
+        return "already so"
+    _upsert(cloud, zones[0], {"Name": f"{step.resource.partition(' ')[2]}.", **_cname(step)}, waits)
+    return "created" if step.action == "create" else "changed"
+
+
 def _write_record(cloud: Cloud, step: Step, waits: Waits) -> str:
     stage, region = cloud.stage, _region(step)
     zones, ours = find_zones(cloud), find_health_checks(cloud).get(region, [])
-    domain = step.after["value"]
-    check = usable(ours, desired_probe(stage, domain))
+    # Only type and interval of the probe decide which health check is the one to use.
+    check = usable(ours, desired_probe(stage, step.after["value"]))
     if not zones or check is None:
         raise OpsError(f"record {stage.dns.record} of {region}: its zone or its health check has gone")
     if find_records(cloud, zones[0]).get(region) == step.after | {"health_check": check.id}:
         return "already so"
-    route53: Any = cloud.client("route53", stage.home_region)
-    answer = route53.change_resource_record_sets(
-        HostedZoneId=zones[0],
-        ChangeBatch={
-            "Comment": f"Atoll stage {stage.stage}",
-            "Changes": [
-                {
-                    "Action": "UPSERT",
-                    "ResourceRecordSet": {
-                        "Name": f"{stage.dns.record}.",
-                        "Type": "CNAME",
-                        "SetIdentifier": region,
-                        "Region": region,
-                        "TTL": stage.dns.ttl_s,
-                        "ResourceRecords": [{"Value": domain}],
-                        "HealthCheckId": check.id,
-                    },
-                }
-            ],
-        },
-    )
-    _await_dns(cloud, answer["ChangeInfo"]["Id"], waits)
+    latency = {"SetIdentifier": region, "Region": region, "HealthCheckId": check.id}
+    _upsert(cloud, zones[0], {"Name": f"{stage.dns.record}.", **_cname(step), **latency}, waits)
     return "created" if step.action == "create" else "changed"
+
+
+def _cname(step: Step) -> dict[str, Any]:
+    return {"Type": "CNAME", "TTL": step.after["ttl_s"], "ResourceRecords": [{"Value": step.after["value"]}]}
+
+
+def _upsert(cloud: Cloud, zone: str, record: dict[str, Any], waits: Waits) -> None:
+    """Write one record set and wait until it is known everywhere."""
+    route53: Any = cloud.client("route53", cloud.stage.home_region)
+    change = {"Action": "UPSERT", "ResourceRecordSet": record}
+    batch = {"Comment": f"Atoll stage {cloud.stage.stage}", "Changes": [change]}
+    answer = route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+    _await_dns(cloud, answer["ChangeInfo"]["Id"], waits)
 
 
 def _await_dns(cloud: Cloud, change: str, waits: Waits) -> None:
@@ -346,6 +350,7 @@ WRITERS: dict[str, Callable[[Cloud, Step, Waits], str]] = {
     "archive": _write_archive,
     "zone": _write_zone,
     "health-check": _write_health_check,
+    "name": _write_name,
     "record": _write_record,
 }
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Atoll:
     stage: Stage
     environment: dict[str, str]
     directory: Path
+    tokens: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
 
     def ops(self, *arguments: str, expect: int | None = 0, **changes: str) -> Ran:
         """Run ``ops``; fail unless it exits with ``expect`` (None: whatever it is)."""
@@ -60,6 +61,13 @@ class Atoll:
     @property
     def cloud(self) -> dict[str, Any]:
         return dict(json.loads((self.directory / "state" / "local.json").read_text()))
+
+    def bearer(self, *access: str, client: str = "") -> dict[str, str]:
+        """The header that lets a client in: with a token that is good for ``access`` (write, read; default: both)."""
+        wanted = [part for one in access for part in ("--access", one)]
+        if (key := (*access, client)) not in self.tokens:
+            self.tokens[key] = self.ops("token", *wanted, *(("--client", client) if client else ())).out.strip()
+        return {"authorization": f"Bearer {self.tokens[key]}"}
 
     def client(self, service: str, region: str) -> Any:
         return boto3.client(

@@ -181,6 +181,8 @@ def test_apply_with_a_token_of_no_plan_is_refused_and_changes_nothing(atoll: Ato
         (("send", "--from", "Atlantis", "--count", "1"), "Atlantis"),
         (("fault", "region-down", "eu-west-1"), "eu-west-1"),
         (("fault", "throttle", "dynamo"), "dynamo"),
+        (("send", "--client", "atoll/local/none", "--count", "1"), "secret atoll/local/none: Secrets Manager has none"),
+        (("token", "--access", "everything"), "everything"),
         (("nonsense",), "nonsense"),
     ],
 )
@@ -213,7 +215,7 @@ def test_command_for_a_stage_on_aws_without_credentials_says_so(atoll: Atoll) ->
 def test_event_that_is_wrong_gets_a_problem_that_names_the_field(
     atoll: Atoll, headers: dict[str, str], body: bytes, status: int, problem: str
 ) -> None:
-    answer = httpx.post(f"{atoll.cloud['edge_url']}/events", headers=headers, content=body, timeout=30)
+    answer = httpx.post(f"{atoll.cloud['edge_url']}/events", headers=headers | atoll.bearer(), content=body, timeout=30)
 
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"].startswith("application/problem+json")
@@ -224,7 +226,9 @@ def test_event_that_is_wrong_gets_a_problem_that_names_the_field(
 def test_batch_with_one_bad_event_loses_nothing_valid(atoll: Atoll) -> None:
     events = [{**EVENT, "id": f"batch-{number}"} for number in range(3)]
     del events[1]["type"]
-    answer = httpx.post(f"{atoll.cloud['edge_url']}/events", headers=BATCH, content=json.dumps(events), timeout=30)
+    answer = httpx.post(
+        f"{atoll.cloud['edge_url']}/events", headers=BATCH | atoll.bearer(), content=json.dumps(events), timeout=30
+    )
 
     assert answer.status_code == 200, answer.text
     results = answer.json()["results"]
@@ -236,6 +240,7 @@ def test_batch_with_one_bad_event_loses_nothing_valid(atoll: Atoll) -> None:
 
 def test_same_event_again_gets_the_same_answer_and_another_payload_422(atoll: Atoll) -> None:
     headers, body = request_for("/tests", "1a203badd4b-1-1", True)
+    headers |= atoll.bearer()
     url = f"{atoll.cloud['edge_url']}/events"
     first, second = (httpx.post(url, headers=headers, content=body, timeout=30) for _ in range(2))
     other = httpx.post(url, headers=headers, content=body.replace(b"EUR", b"USD"), timeout=30)
@@ -249,10 +254,13 @@ def test_accepted_event_can_be_read_back_in_every_region(atoll: Atoll, sent: lis
     line = next(line for line in sent if line["status"] == 202)
     for region in atoll.stage.regions:
         base = atoll.api(region)
-        found = httpx.get(f"{base}/events/{line['event_key']}?consistency=strong", timeout=30)
+        found = httpx.get(f"{base}/events/{line['event_key']}?consistency=strong", headers=atoll.bearer(), timeout=30)
         assert found.status_code == 200, found.text
         assert found.json()["event"]["id"] == line["id"]
-        page = httpx.get(f"{base}/events?limit=10", timeout=30).json()
+        page = httpx.get(f"{base}/events?limit=10", headers=atoll.bearer(), timeout=30).json()
         assert len(page["events"]) == 10
         assert page["cursor"]
-    assert httpx.get(f"{base}/events/00000000-0000-0000-0000-000000000000", timeout=30).status_code == 404
+    assert (
+        httpx.get(f"{base}/events/00000000-0000-0000-0000-000000000000", headers=atoll.bearer(), timeout=30).status_code
+        == 404
+    )

@@ -128,13 +128,16 @@ class Stacks:
 
     def __init__(self) -> None:
         self.status: dict[str, str] = {}
+        self.outputs: dict[str, dict[str, str]] = {}
 
     def describe_stacks(self, context: dict[str, Any], **_: Any) -> Any:
         status = self.status.get(context["client_region"])
         if status is None:
             error = {"Code": "ValidationError", "Message": "Stack with id atoll-unit does not exist"}
             return SimpleNamespace(status_code=400), {"Error": error}
-        stack = {"StackStatus": status, "Outputs": [{"OutputKey": "ApiId", "OutputValue": "a1b2c3d4e5"}]}
+        outputs = {"ApiId": "a1b2c3d4e5", **self.outputs.get(context["client_region"], {})}
+        listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+        stack = {"StackStatus": status, "Outputs": listed}
         return SimpleNamespace(status_code=200), {"Stacks": [stack]}
 
 

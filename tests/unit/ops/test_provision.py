@@ -16,7 +16,7 @@ from ops.provision.desired import desired_probe, desired_shape
 from ops.provision.planning import decide
 from ops.provision.world import HealthCheck, RegionState, Table, World, observe
 from ops.provision.writers import Waits
-from ops.stage import Stage
+from ops.stage import DomainSettings, Stage
 
 DOMAIN = "a1b2c3d4e5.execute-api.{}.amazonaws.com"
 
@@ -218,6 +218,91 @@ def test_apply_when_caller_reference_was_used_before_takes_the_next(deployed: Cl
     calls.on("before", "CreateHealthCheck", once_used)
     applied(deployed)
     assert [check.number for check in observe(deployed).health_checks["us-east-1"]] == [3]
+
+
+# --- with a domain -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def named(deployed: Cloud, stacks: Any) -> Cloud:
+    """The same, of a stage that has a domain, in every region's stack."""
+    deployed.stage = deployed.stage.model_copy(update={"domain": domain_of(deployed.stage)})
+    for region in deployed.stage.regions:
+        stacks.outputs[region] = {
+            "SharedDomainTarget": f"d-shared.execute-api.{region}.amazonaws.com",
+            "RegionalDomainTarget": f"d-own.execute-api.{region}.amazonaws.com",
+        }
+    return deployed
+
+
+def domain_of(stage: Stage) -> DomainSettings:
+    return DomainSettings(certificates={r: f"arn:aws:acm:{r}:{'0' * 12}:certificate/0" for r in stage.regions})
+
+
+def records_of(cloud: Cloud) -> dict[str, dict[str, Any]]:
+    """The zone's CNAMEs as Route 53 has them, by name and region."""
+    route53 = cloud.client("route53", "us-east-1")
+    (zone,) = route53.list_hosted_zones()["HostedZones"]
+    sets: Any = route53.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+    return {f"{r['Name']} {r.get('Region', '')}".strip(): r for r in sets if r["Type"] == "CNAME"}
+
+
+def test_apply_with_a_domain_leads_both_names_to_their_own_targets_and_probes_the_regions_own(named: Cloud) -> None:
+    applied(named)
+    records = records_of(named)
+    assert {name: record["ResourceRecords"][0]["Value"] for name, record in records.items()} == {
+        "api.atoll.example. us-east-1": "d-shared.execute-api.us-east-1.amazonaws.com",
+        "api.atoll.example. ap-south-1": "d-shared.execute-api.ap-south-1.amazonaws.com",
+        "us-east-1.api.atoll.example.": "d-own.execute-api.us-east-1.amazonaws.com",
+        "ap-south-1.api.atoll.example.": "d-own.execute-api.ap-south-1.amazonaws.com",
+    }
+    world = observe(named)
+    for region in named.stage.regions:
+        (check,) = world.health_checks[region]
+        assert check.config["FullyQualifiedDomainName"] == f"{region}.api.atoll.example"
+        assert records[f"api.atoll.example. {region}"]["HealthCheckId"] == check.id
+        assert "HealthCheckId" not in records[f"{region}.api.atoll.example."]
+    assert provision.plan(named).changes == []
+    assert [check for check in provision.verify(named) if not check.ok] == []
+
+
+def test_plan_with_a_domain_makes_the_regions_names_before_what_probes_them(named: Cloud) -> None:
+    kinds = [step.resource.partition(" ")[0] for step in provision.plan(named).changes]
+    assert kinds.index("zone") < kinds.index("name") < kinds.index("health-check") < kinds.index("record")
+
+
+def test_plan_when_a_domain_is_new_leads_the_records_over(deployed: Cloud, named: Cloud) -> None:
+    without = deployed.stage.model_copy(update={"domain": None})
+    deployed.stage, with_domain = without, deployed.stage
+    applied(deployed)
+    deployed.stage = with_domain
+    assert summary(applied(deployed))[:2] == [
+        ("create", "name us-east-1.api.atoll.example", "us-east-1"),
+        ("create", "name ap-south-1.api.atoll.example", "ap-south-1"),
+    ]
+    assert {check[0].config["FullyQualifiedDomainName"] for check in observe(deployed).health_checks.values()} == {
+        "us-east-1.api.atoll.example",
+        "ap-south-1.api.atoll.example",
+    }
+    assert provision.plan(deployed).changes == []
+
+
+def test_plan_when_the_stack_was_deployed_without_the_domain_refuses_with_the_command(
+    named: Cloud, stacks: Any
+) -> None:
+    stacks.outputs["ap-south-1"] = {}
+    (refusal,) = provision.plan(named).refusals
+    assert refusal.region == "ap-south-1"
+    assert refusal.detail == (
+        "the regional stack is CREATE_COMPLETE without the stage's domain; "
+        "run: ops deploy --stage unit --region ap-south-1"
+    )
+
+
+def test_api_url_with_a_domain_is_the_regions_own_name(deployed: Cloud, named: Cloud) -> None:
+    assert named.api_url("a1b2c3d4e5", "ap-south-1") == "https://ap-south-1.api.atoll.example"
+    named.stage = named.stage.model_copy(update={"domain": None})
+    assert named.api_url("a1b2c3d4e5", "ap-south-1") == "https://a1b2c3d4e5.execute-api.ap-south-1.amazonaws.com"
 
 
 # --- decisions, on worlds made by hand ---------------------------------------------------------------------------
