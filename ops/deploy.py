@@ -36,6 +36,9 @@ LINKED = ("deploy", "handlers", "package.json", "node_modules", ".venv")
 SLS = ROOT / "node_modules" / ".bin" / "sls"
 SLS_TIMEOUT_S = 1800
 BATCH = "application/cloudevents-batch+json"
+# How long a regional domain name that was just made may take until resolvers know it.
+NEW_NAME_S = 120.0
+NEW_NAME_POLL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -179,18 +182,38 @@ def smoke(cloud: Cloud, region: str, tokens: Tokens) -> None:
         OpsError: no answer, or one that is not this region's.
     """
     with explained(f"{region}: reading stack {cloud.stage.stack}"):
-        api_id = stack.read(cloud, region).api_id
-    if api_id is None:
+        regional = stack.read(cloud, region)
+    if regional.api_id is None:
         raise OpsError(f"{region}: the stack has no API")
-    url = f"{cloud.api_url(api_id, region)}/events"
-    headers = {"content-type": BATCH, "authorization": f"Bearer {tokens.get()}"}
+    url = f"{cloud.api_url(regional.api_id, region)}/events"
     try:
-        answer = httpx.post(url, content=b"[]", headers=headers, timeout=30.0)
+        answer = _post_empty_batch(url, regional.outputs.get("RegionalDomainTarget"), tokens)
         body: Any = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise OpsError(f"{region}: {url} gives no usable answer: {error}") from error
     if answer.status_code != 202 or not isinstance(body, dict) or body.get("region") != region:
         raise OpsError(f"{region}: {url} answers {answer.status_code}, not as region {region}: {answer.text[:200]}")
+
+
+def _post_empty_batch(url: str, target: str | None, tokens: Tokens) -> httpx.Response:
+    """Ask the API under its name; where that is a name of the stage's, at ``target``: DNS may not have it yet."""
+    headers = {"content-type": BATCH, "authorization": f"Bearer {tokens.get()}"}
+    extensions: dict[str, Any] = {}
+    patience_s = 0.0
+    if target is not None:
+        name = httpx.URL(url).host
+        headers["host"], extensions["sni_hostname"] = name, name
+        url = str(httpx.URL(url).copy_with(host=target))
+        patience_s = NEW_NAME_S
+    end = time.monotonic() + patience_s
+    with httpx.Client(timeout=30.0) as client:
+        while True:
+            try:
+                return client.post(url, content=b"[]", headers=headers, extensions=extensions)
+            except httpx.ConnectError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(NEW_NAME_POLL_S)
 
 
 def _roll_back(cloud: Cloud, done: Deployment, previous: str | None, workspace: Path, progress: Progress) -> Deployment:

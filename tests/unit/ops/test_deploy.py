@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -10,7 +9,7 @@ from ops import deploy
 from ops.aws import Cloud
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.stack import Stack
-from ops.stage import Stage, load_stage
+from ops.stage import DomainSettings, Stage, load_stage
 from ops.token import Token, Tokens
 
 TOKENS = Tokens(lambda: Token("the-token", 3600))
@@ -165,24 +164,38 @@ def test_sls_when_not_installed_says_how(monkeypatch: pytest.MonkeyPatch, tmp_pa
 # --- smoke -------------------------------------------------------------------------------------------------------
 
 
+class Api:
+    """The API of every region: gives one answer to the right token; refuses its first connections if told to."""
+
+    def __init__(self) -> None:
+        self.status, self.text, self.unreachable = 202, "", 0
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, status: int, text: str) -> None:
+        self.status, self.text = status, text
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if len(self.requests) <= self.unreachable:
+            raise httpx.ConnectError("name not known")
+        if request.headers["authorization"] != "Bearer the-token":
+            return httpx.Response(401, text='{"message": "Unauthorized"}')
+        return httpx.Response(self.status, text=self.text)
+
+
 @pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+def answered(monkeypatch: pytest.MonkeyPatch) -> Api:
     """Let the API of every region give one answer."""
+    api, real = Api(), httpx.Client
     monkeypatch.setattr(deploy.stack, "read", lambda *_: Stack("CREATE_COMPLETE", {"ApiId": "abc"}))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-
-    def answer(status: int, text: str) -> None:
-        def post(*_: object, headers: dict[str, str], **__: object) -> httpx.Response:
-            if headers["authorization"] != "Bearer the-token":
-                return httpx.Response(401, text='{"message": "Unauthorized"}')
-            return httpx.Response(status, text=text)
-
-        monkeypatch.setattr(deploy.httpx, "post", post)
-
-    return answer
+    monkeypatch.setattr(
+        deploy.httpx, "Client", lambda **options: real(transport=httpx.MockTransport(api.handle), **options)
+    )
+    return api
 
 
-def test_smoke_when_the_api_accepts_for_the_region_passes(cloud: Cloud, answered: Callable[[int, str], None]) -> None:
+def test_smoke_when_the_api_accepts_for_the_region_passes(cloud: Cloud, answered: Api) -> None:
     answered(202, '{"region": "ap-south-1", "accepted": 0}')
     deploy.smoke(cloud, "ap-south-1", TOKENS)
 
@@ -196,13 +209,43 @@ def test_smoke_when_the_api_accepts_for_the_region_passes(cloud: Cloud, answered
         (502, "<html>", "gives no usable answer"),
     ],
 )
-def test_smoke_with_another_answer_is_red(
-    cloud: Cloud, answered: Callable[[int, str], None], status: int, text: str, message: str
-) -> None:
+def test_smoke_with_another_answer_is_red(cloud: Cloud, answered: Api, status: int, text: str, message: str) -> None:
     answered(status, text)
 
     with pytest.raises(OpsError, match=message):
         deploy.smoke(cloud, "ap-south-1", TOKENS)
+
+
+@pytest.fixture
+def named(cloud: Cloud, answered: Api, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """A stage with a domain, whose names DNS does not have yet."""
+    certificates = {r: f"arn:aws:acm:{r}:{'0' * 12}:certificate/0" for r in cloud.stage.regions}
+    domain = DomainSettings(certificates=certificates)
+    cloud.stage = cloud.stage.model_copy(update={"domain": domain, "api_url": None})
+    outputs = {"ApiId": "abc", "RegionalDomainTarget": "d-own.execute-api.ap-south-1.amazonaws.com"}
+    monkeypatch.setattr(deploy.stack, "read", lambda *_: Stack("CREATE_COMPLETE", outputs))
+    monkeypatch.setattr(deploy, "NEW_NAME_POLL_S", 0)
+    return cloud
+
+
+def test_smoke_with_a_domain_asks_its_target_under_the_regions_own_name(named: Cloud, answered: Api) -> None:
+    answered(202, '{"region": "ap-south-1"}')
+    answered.unreachable = 2
+    deploy.smoke(named, "ap-south-1", TOKENS)
+
+    request = answered.requests[-1]
+    assert len(answered.requests) == 3
+    assert str(request.url) == "https://d-own.execute-api.ap-south-1.amazonaws.com/events"
+    assert request.headers["host"] == request.extensions["sni_hostname"] == "ap-south-1.api.atoll.example"
+
+
+def test_smoke_with_a_domain_that_stays_unknown_is_red(
+    named: Cloud, answered: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "NEW_NAME_S", 0)
+    answered.unreachable = 99
+    with pytest.raises(OpsError, match=r"https://ap-south-1\.api\.atoll\.example/events gives no usable answer"):
+        deploy.smoke(named, "ap-south-1", TOKENS)
 
 
 def test_smoke_without_an_api_is_red(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

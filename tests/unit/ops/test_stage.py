@@ -55,6 +55,10 @@ def test_load_stage_with_a_name_that_is_no_name_refuses(name: str) -> None:
         ({"waves": [["us-east-1"]]}, "waves: they must name each of regions"),
         ({"account": 123}, "account: "),
         ({"api_url": "http://example.com"}, "api_url: "),
+        ({"access__issuer": "http://login.example"}, r"access\.issuer: .*pattern"),
+        ({"access__audience": []}, r"access\.audience: "),
+        ({"access__routes": {"PUT /events": {}}}, r"access\.routes\.PUT /events"),
+        ({"domain": {"certificates": {}}}, "api_url: with a domain"),
         ({"stage": "other"}, "stage: says 'other', but the file is named 'local'"),
     ],
 )
