@@ -20,13 +20,15 @@ _SECRET_VARIABLE = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?K
 # These hold where a secret is, which is what a reference is.
 _LOCATION_VARIABLE = re.compile(r"_(FILE|URI|URL|ARN|PATH)$", re.IGNORECASE)
 _LABELLED = re.compile(
-    r"""((?:secret_?access_?key|session_?token|security_?token)["']?\s*[:=]\s*["']?)([A-Za-z0-9/+=_-]{16,})""",
+    r"""((?:secret_?access_?key|session_?token|security_?token|client_?secret)["']?\s*[:=]\s*["']?)([A-Za-z0-9/+=_-]{16,})""",
     re.IGNORECASE,
 )
+# A JSON Web Token shows what it is: its header and its claims are JSON objects, in Base64.
+_WEB_TOKEN = re.compile(r"\beyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
 class Scrubber:
-    """Replaces known secret values, and values labelled as an AWS secret key or session token, with a mask."""
+    """Replaces known secret values, values labelled as a secret or session token, and JSON Web Tokens with a mask."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         values = {
@@ -42,7 +44,8 @@ class Scrubber:
     def text(self, text: str) -> str:
         if self._values is not None:
             text = self._values.sub(MASK, text)
-        return _LABELLED.sub(lambda found: found.group(1) + MASK, text)
+        text = _LABELLED.sub(lambda found: found.group(1) + MASK, text)
+        return _WEB_TOKEN.sub(MASK, text)
 
     def value(self, value: Any) -> Any:
         """A copy of a JSON value with every text in it scrubbed, keys included."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 from ops.scrub import MASK, Scrubber
 
 SECRET = "abc/DEF+ghi=jkl0123456789"
@@ -32,3 +34,9 @@ def test_scrub_when_a_secret_is_only_labelled_masks_it() -> None:
     scrubbed = Scrubber({}).text(text)
     assert "0123456789abcdef" not in scrubbed
     assert "IQoJ" not in scrubbed
+
+
+def test_scrub_when_a_web_token_or_a_clients_secret_is_shown_masks_it() -> None:
+    header, claims = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b'{"alg":"RS256"}', b'{"a":1}'))
+    text = f'Authorization: Bearer {header}.{claims}.c2ln, {{"client_id": "a", "client_secret": "{SECRET}"}}'
+    assert Scrubber({}).text(text) == f'Authorization: Bearer {MASK}, {{"client_id": "a", "client_secret": "{MASK}"}}'
