@@ -91,14 +91,8 @@ def for_stage(cloud: Cloud, access: Sequence[str] = ("write",), client: str = ""
     ``write``, ``read`` or both."""
     name = client or cloud.stage.access.client_secret
     scopes = [getattr(cloud.stage.access.scopes, one) for one in access]
-    known: list[Client] = []
-
-    def fetch() -> Token:
-        if not known:
-            known.append(read_client(cloud, name))
-        return request_token(cloud, known[0], scopes)
-
-    return Tokens(fetch)
+    # The secret is read anew each time: it may have been rotated since the last token.
+    return Tokens(lambda: request_token(cloud, read_client(cloud, name), scopes))
 
 
 def read_client(cloud: Cloud, name: str) -> Client:

@@ -85,6 +85,18 @@ def test_for_stage_with_a_client_reads_its_secret(account: Cloud, issuer: Issuer
     assert issuer.asked[0]["user"] == "other"
 
 
+def test_for_stage_when_the_secret_was_rotated_asks_with_the_new_one(account: Cloud, issuer: Issuer) -> None:
+    keep(account, json.dumps({"client_id": "toolkit", "client_secret": SECRET}))
+    issuer.answers = [httpx.Response(200, json={"access_token": "t", "expires_in": 0.001})]
+    tokens = token.for_stage(account)
+    tokens.get()
+    rotated = json.dumps({"client_id": "toolkit", "client_secret": "rotated"})
+    account.client("secretsmanager", "us-east-1").put_secret_value(SecretId=NAME, SecretString=rotated)
+    tokens.get()
+
+    assert [asked["password"] for asked in issuer.asked] == [SECRET, "rotated"]
+
+
 def test_request_when_the_issuer_is_busy_or_silent_asks_again(account: Cloud, issuer: Issuer, client: Client) -> None:
     good = issuer.answers[0]
     issuer.answers = [httpx.ConnectError("refused"), httpx.Response(503), good]
