@@ -27,7 +27,7 @@ from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.fanout import each
 from ops.plan import Outcome, Plan, Report, Step, authorize
 from ops.prices import CUSTOM_EVENT_USD, invocations_per_s
-from ops.provision.desired import TTL_ATTRIBUTE
+from ops.provision.desired import TTL_ATTRIBUTE, bus_arn
 from ops.record import Check
 from ops.stage import Stage
 from ops.tablescan import Fingerprint, fingerprint, key_names, key_text, scan_segment
@@ -66,19 +66,25 @@ class Archive:
     created: datetime
     pattern: str
 
+    @property
+    def bus(self) -> str:
+        """The name of the bus whose events it keeps, and onto which it is replayed."""
+        return self.bus_arn.partition(":event-bus/")[2]
+
 
 def archives(cloud: Cloud, regions: Sequence[str] = ()) -> list[Archive]:
-    """All archives whose source is the stage's bus, in every region."""
+    """All archives whose source is the stage's bus or its journal bus, in every region."""
 
     def find(region: str) -> list[Archive]:
-        events, bus_arn = cloud.client("events", region), _bus_arn(cloud, region)
-        names, request = [], {"EventSourceArn": bus_arn}
-        for _ in range(100):
-            answer: Any = events.list_archives(**request)  # type: ignore[arg-type]
-            names += [archive["ArchiveName"] for archive in answer["Archives"]]
-            if not answer.get("NextToken"):
-                break
-            request["NextToken"] = answer["NextToken"]
+        events, names = cloud.client("events", region), []
+        for bus in (cloud.stage.bus, cloud.stage.journal_bus):
+            request = {"EventSourceArn": bus_arn(cloud.account, region, bus)}
+            for _ in range(100):
+                answer: Any = events.list_archives(**request)  # type: ignore[arg-type]
+                names += [archive["ArchiveName"] for archive in answer["Archives"]]
+                if not answer.get("NextToken"):
+                    break
+                request["NextToken"] = answer["NextToken"]
         return [_archive(cloud, region, name) for name in sorted(names)]
 
     with explained("listing archives"):
@@ -131,7 +137,7 @@ def plan(
 
     Args:
         region: whose archive; empty is the home region.
-        archive: its name; empty is the stage's own archive.
+        archive: its name; empty is the region's own archive, and the journal's holds what the region before accepted.
         rules: names of the rules that receive the events; empty is all of the bus.
         tenants: whose events the preview counts; empty is everybody's, read from the whole index.
         repeat: raise it to replay the same window once more.
@@ -146,8 +152,10 @@ def plan(
     with explained(f"planning a replay in {region}"):
         source = _find_archive(cloud, region, name)
         running = _running(cloud, region)
-        targets = _receivers(cloud, region, rules)
-        counted, complete = _count(cloud, region, start, end, tenants)
+        targets = _receivers(cloud, region, source.bus, rules)
+        # The journal holds what the region before this one accepted.
+        accepted_in = stage.journaled_region(region) if source.bus == stage.journal_bus else region
+        counted, complete = _count(cloud, region, accepted_in or region, (start, end), tenants)
     parameters = {
         "region": region,
         "archive": name,
@@ -221,16 +229,16 @@ def _running(cloud: Cloud, region: str) -> list[str]:
     ]
 
 
-def _receivers(cloud: Cloud, region: str, only: Sequence[str]) -> list[list[str]]:
+def _receivers(cloud: Cloud, region: str, bus: str, only: Sequence[str]) -> list[list[str]]:
     events: Any = cloud.client("events", region)
-    found, request = [], {"EventBusName": cloud.stage.bus}
+    found, request = [], {"EventBusName": bus}
     for _ in range(100):
         answer = events.list_rules(**request)
         for rule in answer["Rules"]:
             # EventBridge itself feeds archives by rules of its own, which take no replayed events.
             if (only and rule["Name"] not in only) or rule.get("ManagedBy"):
                 continue
-            targets = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=cloud.stage.bus)["Targets"]
+            targets = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
             found += [[rule["Name"], rule.get("State", "ENABLED"), target["Arn"]] for target in targets]
         if not answer.get("NextToken"):
             break
@@ -281,12 +289,14 @@ def _warnings(
 
 
 def _count(
-    cloud: Cloud, region: str, start: datetime, end: datetime, tenants: Sequence[str]
+    cloud: Cloud, region: str, accepted_in: str, window: tuple[datetime, datetime], tenants: Sequence[str]
 ) -> tuple[Counter[tuple[str, str]], bool]:
-    """Events of the window that this region accepted, by (minute, type), as the table's ``by_time`` index has them."""
+    """Events of the window that ``accepted_in`` accepted, by (minute, type), as the table's ``by_time`` index in
+    ``region`` has them."""
     client: Any = cloud.client("dynamodb", region)
+    start, end = window
     names = {"#type": "type", "#region": "accepted_region", "#time": "gsi_sk"}
-    values = {":region": {"S": region}, ":from": {"S": text_of(start)[:19]}, ":to": {"S": text_of(end)[:19]}}
+    values = {":region": {"S": accepted_in}, ":from": {"S": text_of(start)[:19]}, ":to": {"S": text_of(end)[:19]}}
     counted: Counter[tuple[str, str]] = Counter()
 
     def count(items: list[Any]) -> None:
@@ -542,8 +552,7 @@ def _start(cloud: Cloud, plan: Plan, name: str) -> bool:
     end = min(datetime.fromisoformat(after["to"]), datetime.now(UTC))
     destination: dict[str, Any] = {"Arn": after["destination"]}
     if plan.parameters["rules"]:
-        bus = cloud.stage.bus
-        prefix = f"arn:aws:events:{region}:{cloud.account}:rule/{bus}/"
+        prefix = f"{after['destination'].replace(':event-bus/', ':rule/')}/"
         destination["FilterArns"] = [prefix + rule for rule in plan.parameters["rules"]]
     try:
         cloud.client("events", region).start_replay(
@@ -600,7 +609,3 @@ def _await_end(cloud: Cloud, plan: Plan, name: str, progress: Progress, waits: W
             hint="Raise `repeat` to replay the window once more.",
         )
     return str(state)
-
-
-def _bus_arn(cloud: Cloud, region: str) -> str:
-    return f"arn:aws:events:{region}:{cloud.account}:event-bus/{cloud.stage.bus}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
@@ -66,4 +66,3 @@ def send(client: SQSClient, dlq_url: str, record: SQSRecord, error: BaseExceptio
 
 # What `send` may end with; everything else is a fault of ours.
 NOT_SENT: tuple[type[Exception], ...] = (ClientError, BotoCoreError)
-

@@ -70,7 +70,7 @@ def _is_last_chance(record: SQSRecord, error: Exception) -> bool:
 
 
 def _moved(record: SQSRecord, error: Exception, context: Any) -> bool:
-    facts = {"message_id": record.message_id}
+    facts: dict[str, Any] = {"message_id": record.message_id}
     if context.get_remaining_time_in_millis() < MOVE_NEEDS_MS:
         logger.warning("message not moved to the DLQ", **facts, error="no time left")
         return False

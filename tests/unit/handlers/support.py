@@ -134,7 +134,7 @@ def envelope(entry: Mapping[str, Any], **extra: Any) -> str:
 
 
 class Cloud:
-    """One region on moto: the table, the idempotency table, the bus, a DLQ; ``published`` is what PutEvents accepted."""
+    """One region on moto: both tables, the bus, a DLQ; ``published`` is what PutEvents accepted."""
 
     def __init__(self) -> None:
         self.dynamodb = aws.dynamodb()
@@ -195,7 +195,7 @@ class Cloud:
                 raise result
             return result and (SimpleNamespace(status_code=400 if "Error" in result else 200), result)
 
-        client: Any = {"dynamodb": self.dynamodb, "events": self.events, "sqs": self.sqs}[operation.split(".")[0]]
+        client: Any = {"dynamodb": self.dynamodb, "events": self.events, "sqs": self.sqs}[operation.partition(".")[0]]
         client.meta.events.register_first(f"before-call.{operation}", intercept)
 
     def items(self, table: str = ENVIRONMENT["ATOLL_TABLE"]) -> list[dict[str, Any]]:

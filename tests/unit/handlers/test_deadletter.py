@@ -147,9 +147,7 @@ def test_each_message_of_any_batch_ends_in_exactly_one_place(cloud: Cloud, handl
                 # "again" shares its event with other members of its kind; "refused" cannot be written.
                 identifier = "same" if kind == "again" else str(index)
                 bodies.append(envelope(accepted(cloudevent(id=identifier, type=f"{kind}.x"))))
-        records = [
-            sqs_record(f"m{index}", body, counts[index]) for index, body in enumerate(bodies)
-        ]
+        records = [sqs_record(f"m{index}", body, counts[index]) for index, body in enumerate(bodies)]
         retried = failures(handler({"Records": records}, Context()))
         moved = [body for body, _ in cloud.dead_letters()]
         cloud.sqs.meta.events.unregister("provide-client-params.sqs.SendMessage", unique_id="block")
