@@ -22,7 +22,7 @@ import pandas as pd
 from botocore.exceptions import ClientError
 
 from ops import queues
-from ops.aws import Cloud, explained
+from ops.aws import NO_ANSWER, Cloud, explained
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.fanout import each
 from ops.plan import Outcome, Plan, Report, Step, authorize
@@ -53,7 +53,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive of the stage's buses, as EventBridge describes it."""
+    """One archive of the stage's buses, as EventBridge describes it; without a name where a region gave no answer."""
 
     region: str
     name: str
@@ -63,7 +63,7 @@ class Archive:
     events: int
     size_bytes: int
     retention_days: int
-    created: datetime
+    created: datetime | None
     pattern: str
 
     @property
@@ -73,7 +73,10 @@ class Archive:
 
 
 def archives(cloud: Cloud, regions: Sequence[str] = ()) -> list[Archive]:
-    """All archives whose source is the stage's bus or its journal bus, in every region."""
+    """All archives whose source is the stage's bus or its journal bus, in every region.
+
+    A region that gives no answer is listed as such: its events are replayed from another's journal.
+    """
 
     def find(region: str) -> list[Archive]:
         events, names = cloud.client("events", region), []
@@ -87,8 +90,14 @@ def archives(cloud: Cloud, regions: Sequence[str] = ()) -> list[Archive]:
                 request["NextToken"] = answer["NextToken"]
         return [_archive(cloud, region, name) for name in sorted(names)]
 
+    def find_or_say(region: str) -> list[Archive]:
+        try:
+            return find(region)
+        except NO_ANSWER:
+            return [Archive(region, "", "", "", "NO ANSWER", 0, 0, 0, None, "")]
+
     with explained("listing archives"):
-        found = each(regions or cloud.stage.regions, find)
+        found = each(regions or cloud.stage.regions, find_or_say)
     return [archive for region in found for archive in found[region]]
 
 
@@ -273,7 +282,7 @@ def _warnings(
     (start, end), found = window, []
     if end > now - ARCHIVE_DELAY:
         found.append("the window touches the last 10 minutes: EventBridge may not have archived all of them yet")
-    if source.created > start:
+    if source.created is not None and source.created > start:
         found.append(f"the archive is younger than the window: it was created at {text_of(source.created)}")
     if source.retention_days and start < now - timedelta(days=source.retention_days):
         found.append(f"the archive keeps {source.retention_days} days: the window begins before that")
@@ -346,7 +355,8 @@ class Replayed:
     """What a replay did, and what the table looked like before and after it.
 
     ``added``, ``changed`` and ``removed`` count items of the region's replica; ``restored`` are the events among the
-    added. ``others`` says of each other replica whether it is equal to the region's, if it was so before.
+    added. ``others`` says of each other replica whether it is equal to the region's, if it was so before, and
+    ``silent`` are the regions that gave no answer, whose replicas were not looked at.
     """
 
     name: str
@@ -365,6 +375,7 @@ class Replayed:
     removed: int
     touched: tuple[str, ...]
     others: dict[str, bool]
+    silent: tuple[str, ...]
     dlqs_before: dict[str, int]
     dlqs_after: dict[str, int]
     duration_s: float
@@ -407,7 +418,9 @@ class Replayed:
                 f"{self.changed} changed, {self.changed_events} of them events; {self.removed} gone{keys}"
             )
         differing = [region for region, same in self.others.items() if not same]
-        others = f"not so: {', '.join(differing)}" if differing else f"{', '.join(self.others) or 'there is no other'}"
+        others = f"not so: {', '.join(differing)}" if differing else ", ".join(self.others) or "there is no other"
+        if self.silent:
+            others = f"{', '.join(self.silent)}: no answer, not looked at; others: {', '.join(self.others) or 'none'}"
         grown = [
             f"{name}: {depth} to {self.dlqs_after.get(name, 0)}"
             for name, depth in self.dlqs_before.items()
@@ -456,22 +469,26 @@ def apply(
     waits = waits or Waits()
     region, name = plan.parameters["region"], replay_name(cloud.stage, token)
     begun = waits.clock()
-    others = [r for r in cloud.stage.regions if r != region]
+    silent = [r for r in cloud.stage.regions if r != region and not _answers(cloud, r)]
+    others = [r for r in cloud.stage.regions if r != region and r not in silent]
+    living = [region, *others]
     with explained(f"replay {name} in {region}"):
         keys = key_names(cloud.client("dynamodb", region), cloud.stage.table_name)
         progress("waiting for the queues to be empty")
-        if not _drain(cloud, waits.quiet_s, waits, progress):
+        if silent:
+            progress(f"no answer from {', '.join(silent)}: going on without")
+        if not _drain(cloud, living, waits.quiet_s, waits, progress):
             progress("the queues are not empty: traffic goes on, and the proof will show what it brought")
         before = _fingerprint(cloud, region, keys)
         others_before = each(others, lambda other: _fingerprint(cloud, other, keys).checksum)
-        dlqs_before = queues.dlq_depths(queues.depths(cloud))
+        dlqs_before = queues.dlq_depths(queues.depths(cloud, living))
         progress(f"before: {before.checksum.count:,} items, checksum {before.checksum}")
         started_now = _start(cloud, plan, name)
         done = "started" if started_now else "was started before; taken up"
         report(Outcome(plan.steps[0], done, waits.clock() - begun))
         progress(f"replay {name}: {done}")
         state = _await_end(cloud, plan, name, progress, waits)
-        drained = _drain(cloud, waits.drain_s, waits, progress)
+        drained = _drain(cloud, living, waits.drain_s, waits, progress)
         after = _fingerprint(cloud, region, keys)
         wanted = {
             # A replica that was equal must become equal again; one that was not is the divergence runbook's business.
@@ -479,7 +496,7 @@ def apply(
             for other, checksum in others_before.items()
         }
         follow = _follow(cloud, wanted, keys, waits)
-        dlqs_after = queues.dlq_depths(queues.depths(cloud))
+        dlqs_after = queues.dlq_depths(queues.depths(cloud, living))
     progress(f"after: {after.checksum.count:,} items, checksum {after.checksum}")
     added = after.digests.keys() - before.digests.keys()
     removed = before.digests.keys() - after.digests.keys() - before.expired
@@ -501,6 +518,7 @@ def apply(
         removed=len(removed),
         touched=tuple(key_text(key, keys) for key in sorted([*changed, *removed])[:SHOWN_KEYS]),
         others=follow,
+        silent=tuple(silent),
         dlqs_before=dlqs_before,
         dlqs_after=dlqs_after,
         duration_s=waits.clock() - begun,
@@ -518,9 +536,19 @@ def _fingerprint(cloud: Cloud, region: str, keys: list[str]) -> Fingerprint:
     return fingerprint(client, cloud.stage.table_name, keys, expiry=TTL_ATTRIBUTE, expired_before=soon)
 
 
-def _drain(cloud: Cloud, deadline_s: float, waits: Waits, progress: Progress) -> bool:
+def _answers(cloud: Cloud, region: str) -> bool:
+    """Whether a region can be read; one that is down must not keep another from replaying its events."""
+    try:
+        cloud.client("dynamodb", region).describe_table(TableName=cloud.stage.table_name)
+    except NO_ANSWER:
+        return False
+    return True
+
+
+def _drain(cloud: Cloud, regions: Sequence[str], deadline_s: float, waits: Waits, progress: Progress) -> bool:
     return queues.drain(
         cloud,
+        regions,
         deadline_s=deadline_s,
         poll_s=waits.poll_s,
         progress=progress,
