@@ -420,7 +420,7 @@ class Replayed:
         differing = [region for region, same in self.others.items() if not same]
         others = f"not so: {', '.join(differing)}" if differing else ", ".join(self.others) or "there is no other"
         if self.silent:
-            others = f"{', '.join(self.silent)}: no answer, not looked at; others: {', '.join(self.others) or 'none'}"
+            others += f"; no answer, so not looked at: {', '.join(self.silent)}"
         grown = [
             f"{name}: {depth} to {self.dlqs_after.get(name, 0)}"
             for name, depth in self.dlqs_before.items()

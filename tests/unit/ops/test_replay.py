@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from ops import provision, queues, replay
 from ops.aws import Cloud
@@ -185,6 +186,24 @@ def test_apply_when_a_counter_grows_without_an_event_fails(ready: Cloud, calls: 
     change(ready, {"pk": "ACTIVITY#public#x", "sk": "a", "seen": "1"})
     done = run_with(ready, calls, lambda: change(ready, {"pk": "ACTIVITY#public#x", "sk": "a", "seen": "2"}))
     assert "table unharmed by the replay" in failed(done)
+
+
+def test_apply_when_another_region_gives_no_answer_goes_on_without_it_and_says_so(ready: Cloud, calls: Any) -> None:
+    plan = replay.plan(ready)
+
+    def nobody() -> None:
+        if calls.made[-1].endswith(f"@{AP}"):
+            raise EndpointConnectionError(endpoint_url="https://aws.invalid")
+
+    for operation in ("DescribeTable", "GetQueueUrl", "Scan", "ListArchives"):
+        calls.on("before", operation, nobody)
+    done = replay.apply(ready, plan, plan.token, waits=QUICK)
+    assert failed(done) == []
+    assert done.silent == (AP,)
+    (check,) = [check for check in done.checks() if check.name == "other replicas follow"]
+    assert check.detail == f"there is no other; no answer, so not looked at: {AP}"
+    listed = replay.archives_frame(replay.archives(ready))
+    assert list(zip(listed["region"], listed["state"], strict=True))[-1] == (AP, "NO ANSWER")
 
 
 def test_apply_when_messages_land_in_a_dlq_fails(ready: Cloud, calls: Any) -> None:
