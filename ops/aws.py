@@ -53,6 +53,8 @@ CONFIG = Config(
 
 # Under the state directory: what a stage needs in the environment, left by whoever runs the stage's cloud.
 ENVIRONMENT_FILE = "environment-{stage}.json"
+# A region that is down, or a network: nobody answered, as against an answer that says no.
+NO_ANSWER = (EndpointConnectionError, ConnectionError, HTTPClientError)
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 
@@ -144,7 +146,7 @@ def connect(stage: Stage, session: boto3.Session | None = None) -> Cloud:
     try:
         session = session or boto3.Session()
         cloud = Cloud(stage, "", session)
-        identity = cloud.client("sts", stage.home_region).get_caller_identity()
+        identity = _identity(cloud)
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise UsageError(
             f"credentials: no usable AWS credentials for stage {stage.stage!r}: {error}",
@@ -167,6 +169,17 @@ def connect(stage: Stage, session: boto3.Session | None = None) -> Cloud:
     return cloud
 
 
+def _identity(cloud: Cloud) -> Any:
+    """Who we are, as the first region that answers says: with the home region down, the others must be operable."""
+    regions = sorted(cloud.stage.regions, key=lambda region: region != cloud.stage.home_region)
+    for region in regions[:-1]:
+        try:
+            return cloud.client("sts", region).get_caller_identity()
+        except NO_ANSWER:
+            continue
+    return cloud.client("sts", regions[-1]).get_caller_identity()
+
+
 def endpoint_name() -> str:
     return os.environ.get("AWS_ENDPOINT_URL") or "AWS"
 
@@ -183,7 +196,7 @@ def explained(doing: str) -> Iterator[None]:
     except ClientError as error:
         detail = error.response.get("Error", {})
         raise OpsError(f"{doing}: {detail.get('Code', 'error')}: {detail.get('Message', str(error))}") from error
-    except (EndpointConnectionError, ConnectionError, HTTPClientError) as error:
+    except NO_ANSWER as error:
         raise OpsError(f"{doing}: no answer from {endpoint_name()}: {error}", hint="Run: ops status") from error
     except BotoCoreError as error:
         raise OpsError(f"{doing}: {error}") from error

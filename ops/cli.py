@@ -219,7 +219,7 @@ def status(stage: StageOption = "local", as_json: JsonOption = False) -> None:
     if as_json:
         _print_json(seen.as_json())
     else:
-        headings = ("healthy", "stack", "/status", "table", "archive", "queues", "DLQs")
+        headings = ("healthy", "stack", "/status", "table", "archive", "journal", "queues", "DLQs")
         table = Table(Column("region", no_wrap=True), *headings, title=f"Stage {seen.stage}")
         for row in seen.regions:
             table.add_row(
@@ -229,6 +229,7 @@ def status(stage: StageOption = "local", as_json: JsonOption = False) -> None:
                 str(row.api_status or "no answer"),
                 row.table_status,
                 row.archive or MISSING,
+                row.journal_archive or "-",
                 str(sum(queue.depth for queue in row.queues)),
                 str(sum(dlq.depth for dlq in row.dlqs)),
             )

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from ops.aws import Cloud, explained
 from ops.fanout import each
+from ops.provision.desired import bus_arn
 from ops.record import Check
 from ops.stage import Stage
 
@@ -244,9 +245,8 @@ def snapshot(cloud: Cloud, region: str) -> Snapshot:
         # The other regions' resources then stand against nothing, each in a row of its own.
         return {"stack": {}}
     resources = _resources(cloud, region)
-    normal = Normaliser(
-        region, cloud.account, _identifiers(resources) | _configured(cloud.stage, region), cloud.stage.regions
-    )
+    identifiers = _identifiers(resources) | _configured(cloud.stage, region) | _neighbours(cloud, region)
+    normal = Normaliser(region, cloud.account, identifiers, cloud.stage.regions)
     modified = _time(described.get("LastUpdatedTime") or described.get("CreationTime"))
     read = _Reader(cloud, region, normal, resources)
     return {
@@ -304,6 +304,14 @@ def _configured(stage: Stage, region: str) -> dict[str, str]:
     return {stage.access.issuer: "<issuer>"} | certificates
 
 
+def _neighbours(cloud: Cloud, region: str) -> dict[str, str]:
+    """What a region says of the next one in the ring of journals; another region there is a difference."""
+    following = cloud.stage.journal_region(region)
+    if following is None:
+        return {}
+    return {bus_arn(cloud.account, following, cloud.stage.journal_bus): "<journal bus of the next region>"}
+
+
 def _time(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -340,7 +348,9 @@ class _Reader:
                 properties.pop("CodeSha256", None)
             found[self.normal.text(logical)] = _Thing(self.normal.value(resource), modified)
         for section, content in template.items():
-            found[f"[{section}]"] = _Thing(self.normal.value(content), modified)
+            # A mapping is keyed by region: it must name the same ones everywhere.
+            same = content if section == "Mappings" else self.normal.value(content)
+            found[f"[{section}]"] = _Thing(same, modified)
         return found
 
     def code(self) -> dict[str, _Thing]:
@@ -389,15 +399,18 @@ class _Reader:
 
     def rules(self) -> dict[str, _Thing]:
         client: Any = self.cloud.client("events", self.region)
+        # A physical id is "<bus>|<rule>" for a rule on a bus of its own.
+        names = {name.rpartition("|")[2].rpartition("/")[2] for name in self.physical("AWS::Events::Rule")}
         found = {}
-        for name in self.physical("AWS::Events::Rule"):
-            # A physical id is "<bus>|<rule>" for a rule on a bus of its own.
-            rule = name.rpartition("|")[2].rpartition("/")[2]
-            answer = client.describe_rule(Name=rule, EventBusName=self.cloud.stage.bus)
-            targets = client.list_targets_by_rule(Rule=rule, EventBusName=self.cloud.stage.bus)["Targets"]
-            fields = self.pick(answer, ("EventPattern", "ScheduleExpression", "State", "Description"))
-            ordered = sorted(targets, key=lambda target: str(target["Id"]))
-            found[rule] = _Thing(fields | {"Targets": self.normal.value(ordered)})
+        for bus in (self.cloud.stage.bus, self.cloud.stage.journal_bus):
+            for page in client.get_paginator("list_rules").paginate(EventBusName=bus):
+                for rule in page["Rules"]:
+                    if rule["Name"] not in names:
+                        continue
+                    targets = client.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
+                    fields = self.pick(rule, ("EventPattern", "ScheduleExpression", "State", "Description"))
+                    ordered = sorted(targets, key=lambda target: str(target["Id"]))
+                    found[rule["Name"]] = _Thing(fields | {"Targets": self.normal.value(ordered)})
         return found
 
     def apis(self) -> dict[str, _Thing]:
@@ -426,9 +439,10 @@ class _Reader:
 
     def archives(self) -> dict[str, _Thing]:
         client: Any = self.cloud.client("events", self.region)
-        bus = f"arn:aws:events:{self.region}:{self.cloud.account}:event-bus/{self.cloud.stage.bus}"
         found = {}
-        for summary in client.list_archives(EventSourceArn=bus)["Archives"]:
-            archive = client.describe_archive(ArchiveName=summary["ArchiveName"])
-            found[summary["ArchiveName"]] = _Thing(self.pick(archive, ("EventPattern", "RetentionDays", "State")))
+        for bus in (self.cloud.stage.bus, self.cloud.stage.journal_bus):
+            source = bus_arn(self.cloud.account, self.region, bus)
+            for summary in client.list_archives(EventSourceArn=source)["Archives"]:
+                archive = client.describe_archive(ArchiveName=summary["ArchiveName"])
+                found[summary["ArchiveName"]] = _Thing(self.pick(archive, ("EventPattern", "RetentionDays", "State")))
         return found

@@ -43,7 +43,7 @@ class Depth:
 
 
 def depths(cloud: Cloud, regions: Sequence[str] = ()) -> list[Depth]:
-    """Every processor's queue and DLQ in ``regions`` (default: the stage's).
+    """Every processor's queue and every DLQ in ``regions`` (default: the stage's).
 
     Raises:
         OpsError: a queue does not exist, or SQS could not be asked.
@@ -70,10 +70,9 @@ def existing(cloud: Cloud, region: str) -> list[Depth]:
 
 def _read(cloud: Cloud, regions: Sequence[str]) -> dict[tuple[str, str], Depth | None]:
     stage = cloud.stage
-    dlqs = {stage.dlq(processor) for processor in stage.processor_names}
-    names = [*(stage.queue(processor) for processor in stage.processor_names), *sorted(dlqs)]
+    names = [*(stage.queue(processor) for processor in stage.processor_names), *stage.dlqs]
     wanted = [(region, name) for region in (regions or stage.regions) for name in names]
-    return each(wanted, lambda one: _depth(cloud, *one, one[1] in dlqs))
+    return each(wanted, lambda one: _depth(cloud, *one, one[1] in stage.dlqs))
 
 
 def frame(found: Sequence[Depth]) -> pd.DataFrame:

@@ -22,12 +22,12 @@ import pandas as pd
 from botocore.exceptions import ClientError
 
 from ops import queues
-from ops.aws import Cloud, explained
+from ops.aws import NO_ANSWER, Cloud, explained
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.fanout import each
 from ops.plan import Outcome, Plan, Report, Step, authorize
 from ops.prices import CUSTOM_EVENT_USD, invocations_per_s
-from ops.provision.desired import TTL_ATTRIBUTE
+from ops.provision.desired import TTL_ATTRIBUTE, bus_arn
 from ops.record import Check
 from ops.stage import Stage
 from ops.tablescan import Fingerprint, fingerprint, key_names, key_text, scan_segment
@@ -53,7 +53,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive of the stage's buses, as EventBridge describes it."""
+    """One archive of the stage's buses, as EventBridge describes it; without a name where a region gave no answer."""
 
     region: str
     name: str
@@ -63,26 +63,41 @@ class Archive:
     events: int
     size_bytes: int
     retention_days: int
-    created: datetime
+    created: datetime | None
     pattern: str
+
+    @property
+    def bus(self) -> str:
+        """The name of the bus whose events it keeps, and onto which it is replayed."""
+        return self.bus_arn.partition(":event-bus/")[2]
 
 
 def archives(cloud: Cloud, regions: Sequence[str] = ()) -> list[Archive]:
-    """All archives whose source is the stage's bus, in every region."""
+    """All archives whose source is the stage's bus or its journal bus, in every region.
+
+    A region that gives no answer is listed as such: its events are replayed from another's journal.
+    """
 
     def find(region: str) -> list[Archive]:
-        events, bus_arn = cloud.client("events", region), _bus_arn(cloud, region)
-        names, request = [], {"EventSourceArn": bus_arn}
-        for _ in range(100):
-            answer: Any = events.list_archives(**request)  # type: ignore[arg-type]
-            names += [archive["ArchiveName"] for archive in answer["Archives"]]
-            if not answer.get("NextToken"):
-                break
-            request["NextToken"] = answer["NextToken"]
+        events, names = cloud.client("events", region), []
+        for bus in (cloud.stage.bus, cloud.stage.journal_bus):
+            request = {"EventSourceArn": bus_arn(cloud.account, region, bus)}
+            for _ in range(100):
+                answer: Any = events.list_archives(**request)  # type: ignore[arg-type]
+                names += [archive["ArchiveName"] for archive in answer["Archives"]]
+                if not answer.get("NextToken"):
+                    break
+                request["NextToken"] = answer["NextToken"]
         return [_archive(cloud, region, name) for name in sorted(names)]
 
+    def find_or_say(region: str) -> list[Archive]:
+        try:
+            return find(region)
+        except NO_ANSWER:
+            return [Archive(region, "", "", "", "NO ANSWER", 0, 0, 0, None, "")]
+
     with explained("listing archives"):
-        found = each(regions or cloud.stage.regions, find)
+        found = each(regions or cloud.stage.regions, find_or_say)
     return [archive for region in found for archive in found[region]]
 
 
@@ -131,7 +146,7 @@ def plan(
 
     Args:
         region: whose archive; empty is the home region.
-        archive: its name; empty is the stage's own archive.
+        archive: its name; empty is the region's own archive, and the journal's holds what the region before accepted.
         rules: names of the rules that receive the events; empty is all of the bus.
         tenants: whose events the preview counts; empty is everybody's, read from the whole index.
         repeat: raise it to replay the same window once more.
@@ -146,8 +161,10 @@ def plan(
     with explained(f"planning a replay in {region}"):
         source = _find_archive(cloud, region, name)
         running = _running(cloud, region)
-        targets = _receivers(cloud, region, rules)
-        counted, complete = _count(cloud, region, start, end, tenants)
+        targets = _receivers(cloud, region, source.bus, rules)
+        # The journal holds what the region before this one accepted.
+        accepted_in = stage.journaled_region(region) if source.bus == stage.journal_bus else region
+        counted, complete = _count(cloud, region, accepted_in or region, (start, end), tenants)
     parameters = {
         "region": region,
         "archive": name,
@@ -221,16 +238,16 @@ def _running(cloud: Cloud, region: str) -> list[str]:
     ]
 
 
-def _receivers(cloud: Cloud, region: str, only: Sequence[str]) -> list[list[str]]:
+def _receivers(cloud: Cloud, region: str, bus: str, only: Sequence[str]) -> list[list[str]]:
     events: Any = cloud.client("events", region)
-    found, request = [], {"EventBusName": cloud.stage.bus}
+    found, request = [], {"EventBusName": bus}
     for _ in range(100):
         answer = events.list_rules(**request)
         for rule in answer["Rules"]:
             # EventBridge itself feeds archives by rules of its own, which take no replayed events.
             if (only and rule["Name"] not in only) or rule.get("ManagedBy"):
                 continue
-            targets = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=cloud.stage.bus)["Targets"]
+            targets = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
             found += [[rule["Name"], rule.get("State", "ENABLED"), target["Arn"]] for target in targets]
         if not answer.get("NextToken"):
             break
@@ -265,7 +282,7 @@ def _warnings(
     (start, end), found = window, []
     if end > now - ARCHIVE_DELAY:
         found.append("the window touches the last 10 minutes: EventBridge may not have archived all of them yet")
-    if source.created > start:
+    if source.created is not None and source.created > start:
         found.append(f"the archive is younger than the window: it was created at {text_of(source.created)}")
     if source.retention_days and start < now - timedelta(days=source.retention_days):
         found.append(f"the archive keeps {source.retention_days} days: the window begins before that")
@@ -281,12 +298,14 @@ def _warnings(
 
 
 def _count(
-    cloud: Cloud, region: str, start: datetime, end: datetime, tenants: Sequence[str]
+    cloud: Cloud, region: str, accepted_in: str, window: tuple[datetime, datetime], tenants: Sequence[str]
 ) -> tuple[Counter[tuple[str, str]], bool]:
-    """Events of the window that this region accepted, by (minute, type), as the table's ``by_time`` index has them."""
+    """Events of the window that ``accepted_in`` accepted, by (minute, type), as the table's ``by_time`` index in
+    ``region`` has them."""
     client: Any = cloud.client("dynamodb", region)
+    start, end = window
     names = {"#type": "type", "#region": "accepted_region", "#time": "gsi_sk"}
-    values = {":region": {"S": region}, ":from": {"S": text_of(start)[:19]}, ":to": {"S": text_of(end)[:19]}}
+    values = {":region": {"S": accepted_in}, ":from": {"S": text_of(start)[:19]}, ":to": {"S": text_of(end)[:19]}}
     counted: Counter[tuple[str, str]] = Counter()
 
     def count(items: list[Any]) -> None:
@@ -336,7 +355,8 @@ class Replayed:
     """What a replay did, and what the table looked like before and after it.
 
     ``added``, ``changed`` and ``removed`` count items of the region's replica; ``restored`` are the events among the
-    added. ``others`` says of each other replica whether it is equal to the region's, if it was so before.
+    added. ``others`` says of each other replica whether it is equal to the region's, if it was so before, and
+    ``silent`` are the regions that gave no answer, whose replicas were not looked at.
     """
 
     name: str
@@ -355,6 +375,7 @@ class Replayed:
     removed: int
     touched: tuple[str, ...]
     others: dict[str, bool]
+    silent: tuple[str, ...]
     dlqs_before: dict[str, int]
     dlqs_after: dict[str, int]
     duration_s: float
@@ -397,7 +418,9 @@ class Replayed:
                 f"{self.changed} changed, {self.changed_events} of them events; {self.removed} gone{keys}"
             )
         differing = [region for region, same in self.others.items() if not same]
-        others = f"not so: {', '.join(differing)}" if differing else f"{', '.join(self.others) or 'there is no other'}"
+        others = f"not so: {', '.join(differing)}" if differing else ", ".join(self.others) or "there is no other"
+        if self.silent:
+            others += f"; no answer, so not looked at: {', '.join(self.silent)}"
         grown = [
             f"{name}: {depth} to {self.dlqs_after.get(name, 0)}"
             for name, depth in self.dlqs_before.items()
@@ -446,22 +469,26 @@ def apply(
     waits = waits or Waits()
     region, name = plan.parameters["region"], replay_name(cloud.stage, token)
     begun = waits.clock()
-    others = [r for r in cloud.stage.regions if r != region]
+    silent = [r for r in cloud.stage.regions if r != region and not _answers(cloud, r)]
+    others = [r for r in cloud.stage.regions if r != region and r not in silent]
+    living = [region, *others]
     with explained(f"replay {name} in {region}"):
         keys = key_names(cloud.client("dynamodb", region), cloud.stage.table_name)
         progress("waiting for the queues to be empty")
-        if not _drain(cloud, waits.quiet_s, waits, progress):
+        if silent:
+            progress(f"no answer from {', '.join(silent)}: going on without")
+        if not _drain(cloud, living, waits.quiet_s, waits, progress):
             progress("the queues are not empty: traffic goes on, and the proof will show what it brought")
         before = _fingerprint(cloud, region, keys)
         others_before = each(others, lambda other: _fingerprint(cloud, other, keys).checksum)
-        dlqs_before = queues.dlq_depths(queues.depths(cloud))
+        dlqs_before = queues.dlq_depths(queues.depths(cloud, living))
         progress(f"before: {before.checksum.count:,} items, checksum {before.checksum}")
         started_now = _start(cloud, plan, name)
         done = "started" if started_now else "was started before; taken up"
         report(Outcome(plan.steps[0], done, waits.clock() - begun))
         progress(f"replay {name}: {done}")
         state = _await_end(cloud, plan, name, progress, waits)
-        drained = _drain(cloud, waits.drain_s, waits, progress)
+        drained = _drain(cloud, living, waits.drain_s, waits, progress)
         after = _fingerprint(cloud, region, keys)
         wanted = {
             # A replica that was equal must become equal again; one that was not is the divergence runbook's business.
@@ -469,7 +496,7 @@ def apply(
             for other, checksum in others_before.items()
         }
         follow = _follow(cloud, wanted, keys, waits)
-        dlqs_after = queues.dlq_depths(queues.depths(cloud))
+        dlqs_after = queues.dlq_depths(queues.depths(cloud, living))
     progress(f"after: {after.checksum.count:,} items, checksum {after.checksum}")
     added = after.digests.keys() - before.digests.keys()
     removed = before.digests.keys() - after.digests.keys() - before.expired
@@ -491,6 +518,7 @@ def apply(
         removed=len(removed),
         touched=tuple(key_text(key, keys) for key in sorted([*changed, *removed])[:SHOWN_KEYS]),
         others=follow,
+        silent=tuple(silent),
         dlqs_before=dlqs_before,
         dlqs_after=dlqs_after,
         duration_s=waits.clock() - begun,
@@ -508,9 +536,19 @@ def _fingerprint(cloud: Cloud, region: str, keys: list[str]) -> Fingerprint:
     return fingerprint(client, cloud.stage.table_name, keys, expiry=TTL_ATTRIBUTE, expired_before=soon)
 
 
-def _drain(cloud: Cloud, deadline_s: float, waits: Waits, progress: Progress) -> bool:
+def _answers(cloud: Cloud, region: str) -> bool:
+    """Whether a region can be read; one that is down must not keep another from replaying its events."""
+    try:
+        cloud.client("dynamodb", region).describe_table(TableName=cloud.stage.table_name)
+    except NO_ANSWER:
+        return False
+    return True
+
+
+def _drain(cloud: Cloud, regions: Sequence[str], deadline_s: float, waits: Waits, progress: Progress) -> bool:
     return queues.drain(
         cloud,
+        regions,
         deadline_s=deadline_s,
         poll_s=waits.poll_s,
         progress=progress,
@@ -542,8 +580,7 @@ def _start(cloud: Cloud, plan: Plan, name: str) -> bool:
     end = min(datetime.fromisoformat(after["to"]), datetime.now(UTC))
     destination: dict[str, Any] = {"Arn": after["destination"]}
     if plan.parameters["rules"]:
-        bus = cloud.stage.bus
-        prefix = f"arn:aws:events:{region}:{cloud.account}:rule/{bus}/"
+        prefix = f"{after['destination'].replace(':event-bus/', ':rule/')}/"
         destination["FilterArns"] = [prefix + rule for rule in plan.parameters["rules"]]
     try:
         cloud.client("events", region).start_replay(
@@ -600,7 +637,3 @@ def _await_end(cloud: Cloud, plan: Plan, name: str, progress: Progress, waits: W
             hint="Raise `repeat` to replay the window once more.",
         )
     return str(state)
-
-
-def _bus_arn(cloud: Cloud, region: str) -> str:
-    return f"arn:aws:events:{region}:{cloud.account}:event-bus/{cloud.stage.bus}"

@@ -192,6 +192,7 @@ class JournalSettings(_Section):
     """Each region's accepted events, kept in the archive of the next region's journal bus."""
 
     retention_days: int = Field(ge=0, le=3650, description="0 keeps events for ever")
+    bus_policy: bool = Field(default=True, description="whether the journal bus has a resource policy")
 
 
 class LocalCloudSettings(_Section):
@@ -242,6 +243,20 @@ class Stage(_Section):
             raise ValueError(f"domain: certificates: they must be named for each of regions {self.regions}")
         return self
 
+    @model_validator(mode="after")
+    def _processors_have_what_their_queues_ask_for(self) -> Stage:
+        # A queue that invokes more than the function may run gets its messages back throttled, and each such delivery
+        # counts towards the DLQ. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+        asked = self.processors.max_concurrency
+        for name in self.processor_names if self.concurrency else ():
+            reserved = getattr(self.concurrency, name)
+            if reserved < asked:
+                raise ValueError(
+                    f"concurrency: {name}: {reserved} is less than processors.max_concurrency, {asked}; "
+                    "the queue would invoke more than the function may run"
+                )
+        return self
+
     @property
     def deploy_waves(self) -> list[list[str]]:
         """The regions in deployment order, a list a wave: as in the file, else one region first and then the rest."""
@@ -277,6 +292,10 @@ class Stage(_Section):
             return None
         return self.regions[(self.regions.index(region) + 1) % len(self.regions)]
 
+    def journaled_region(self, region: str) -> str | None:
+        """Whose events the journal of ``region`` holds: the region before it in the ring; None if alone."""
+        return next((other for other in self.regions if self.journal_region(other) == region), None)
+
     @property
     def table_name(self) -> str:
         return self.prefix
@@ -292,8 +311,15 @@ class Stage(_Section):
     def queue(self, processor: str) -> str:
         return f"{self.prefix}-{processor}"
 
-    def dlq(self, processor: str) -> str:
-        return f"{self.prefix}-{processor}-dlq"
+    def dlq(self, part: str) -> str:
+        """The DLQ of a processor, of the ``journal`` rule or of ``async`` invocations."""
+        return f"{self.prefix}-{part}-dlq"
+
+    @property
+    def dlqs(self) -> tuple[str, ...]:
+        """Every DLQ of a region."""
+        parts = (*self.processor_names, "async", *(("journal",) if len(self.regions) > 1 else ()))
+        return tuple(self.dlq(part) for part in parts)
 
     def function(self, name: str) -> str:
         return f"{self.prefix}-{name}"

@@ -1,7 +1,8 @@
-"""What is there, region by region: stack, API, health, table replica, archive, queues and DLQs. Reads only.
+"""What is there, region by region: stack, API, health, table replica, archives, queues and DLQs. Reads only.
 
-A region is healthy when its stack is complete, its ``/status`` answers 200, its replica is ACTIVE, its archive is
-enabled and its DLQs are empty. What is missing is shown as missing, not as an error: a half-built stage has a status.
+A region is healthy when its stack is complete, its ``/status`` answers 200, its replica is ACTIVE, its archive and its
+journal's are enabled and its DLQs are empty. What is missing is shown as missing, not as an error: a half-built stage
+has a status.
 """
 
 from __future__ import annotations
@@ -91,12 +92,13 @@ def region_status(cloud: Cloud, region: str) -> RegionStatus:
         regional = stack.read(cloud, region)
         bus = _bus(cloud, region)
         archive = _archive(cloud, region, stage.archive_name)
+        journal = _archive(cloud, region, stage.journal_bus)
         table_status = _table_status(cloud, region)
         depths = queues.existing(cloud, region)
     api_url = cloud.api_url(regional.api_id, region) if regional.api_id else None
     waiting = [QueueDepth(depth.queue, depth.total) for depth in depths if not depth.dlq]
     dlqs = [QueueDepth(depth.queue, depth.total) for depth in depths if depth.dlq]
-    expected = 2 * len(stage.processor_names)
+    expected = len(stage.processor_names) + len(stage.dlqs)
     api_status = probe(api_url) if api_url else None
     problems = [
         problem
@@ -105,6 +107,7 @@ def region_status(cloud: Cloud, region: str) -> RegionStatus:
             ("API gives no answer" if api_status is None else f"/status answers {api_status}", api_status != 200),
             ("bus is missing", bus is None),
             ("archive is missing", archive is None),
+            ("journal archive is missing", journal is None and stage.journaled_region(region) is not None),
             (f"table is {table_status}", table_status != "ACTIVE"),
             (f"{expected - len(depths)} of {expected} queues are missing", len(depths) < expected),
             *((f"{dlq.name} holds {dlq.depth}", dlq.depth > 0) for dlq in dlqs),
@@ -119,7 +122,7 @@ def region_status(cloud: Cloud, region: str) -> RegionStatus:
         api_status=api_status,
         bus=bus,
         archive=archive,
-        journal_archive=None,
+        journal_archive=journal,
         table_status=table_status,
         queues=waiting,
         dlqs=dlqs,

@@ -1,7 +1,8 @@
 """The AWS clients of a function: one botocore session, each client made once, every call bounded in time.
 
 botocore is used directly and not through boto3: the clients are the same, and the start of a function is shorter.
-The event bus client makes a single attempt, because ``core.bus`` retries entry by entry; probes make a single short
+The event bus client makes a single attempt, because ``core.bus`` retries entry by entry; so does the queue client,
+because a message that could not be moved comes back by itself; probes make a single short
 attempt, because a health check that waits is a health check that fails.
 """
 
@@ -20,6 +21,7 @@ from handlers.core.settings import settings
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_events.client import EventBridgeClient
+    from mypy_boto3_sqs.client import SQSClient
 
 POOL_SIZE = 16  # connections a client keeps: at least as many as the threads that share it
 
@@ -68,6 +70,11 @@ def dynamodb(*, probe: bool = False) -> DynamoDBClient:
 def events(*, probe: bool = False) -> EventBridgeClient:
     """The EventBridge client of this function's region."""
     return cast("EventBridgeClient", _client("events", "probe" if probe else "single"))
+
+
+def sqs() -> SQSClient:
+    """The SQS client of this function's region; a call takes 5 s at most."""
+    return cast("SQSClient", _client("sqs", "single"))
 
 
 def warm_probes() -> None:

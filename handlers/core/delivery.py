@@ -15,6 +15,7 @@ from typing import Any
 from handlers.core import cloudevents, strictjson, timestamps
 
 _EVENT_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CORRELATION_ID = re.compile(r"[!-~]{1,128}")  # what ingest takes from a caller
 _TEXTS = ("event_key", "tenant", "correlation_id", "accepted_at", "accepted_region")
 
 
@@ -87,6 +88,18 @@ def parse(body: str) -> Delivery:
         text=text,
         time=None if event.get("time") is None else _time("detail.event.time", event["time"], key),
     )
+
+
+def identity(body: str) -> tuple[str | None, str | None]:
+    """The event key and the correlation id of a message that may be malformed: each only if it looks like one."""
+    try:
+        detail = strictjson.loads(body)["detail"]
+        key, correlation = detail.get("event_key"), detail.get("correlation_id")
+    except (strictjson.MalformedError, AttributeError, KeyError, TypeError):
+        return None, None
+    known = isinstance(key, str) and _EVENT_KEY.fullmatch(key)
+    traced = isinstance(correlation, str) and _CORRELATION_ID.fullmatch(correlation)
+    return key if known else None, correlation if traced else None
 
 
 def _time(field: str, value: Any, key: str) -> datetime:

@@ -1,54 +1,89 @@
-"""How a processor takes a batch of queue messages: each is done or reported, and no failure touches its neighbours.
+"""How a processor takes a batch of queue messages: each ends as processed, retried or dead-lettered, and no failure
+touches its neighbours.
 
-A message that fails goes back to its queue and, when it keeps failing, to the DLQ. SQS records no reason there, so the
-reason is logged here with the event key and the message id, and nothing of the event's data.
+A message that can never succeed goes to the DLQ at once; one that failed for another reason goes back to its queue, and
+to the DLQ when this was its last receive. The function moves it there itself, because SQS records no reason. Where it
+cannot (SQS refuses, the time is up, the function crashes or times out), the message stays in its queue, and SQS's own
+redrive moves it: then without a reason. A message is moved before it is reported as done, so a crash in between leaves
+it in both places, never in none.
+
+Every failure is logged with the event key and the message id, and nothing of the event's data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, cast
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from handlers.core.delivery import MalformedDeliveryError
-from handlers.core.observability import aws_failure, error_code, log_unexpected, logger
-from handlers.core.table import EventConflictError
+from handlers.core import aws, deadletter
+from handlers.core.observability import aws_failure, count, error_code, log_unexpected, logger
+from handlers.core.settings import queue_settings
+
+# An attempt to move a message takes 5 s at most, and the answer must still be given.
+MOVE_NEEDS_MS = 7_000
 
 # Its own messages of a failed batch would repeat what is logged below, with messages that may quote data.
 _PROCESSOR = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def each(event: dict[str, Any], context: Any, work: Callable[[SQSRecord], None]) -> dict[str, Any]:
-    """Do the work for each message; answer with the failures (ReportBatchItemFailures)."""
+    """Do the work for each message; answer with those that are to be retried (ReportBatchItemFailures)."""
 
     def run(record: SQSRecord) -> None:
-        with failure_logged(record.message_id, record.attributes.approximate_receive_count):
+        try:
             work(record)
+        except Exception as error:
+            _log(record, error)
+            if not (_is_last_chance(record, error) and _moved(record, error, context)):
+                raise
 
     response = process_partial_response(event, record_handler=run, processor=_PROCESSOR, context=context)
     return cast("dict[str, Any]", response)
 
 
-@contextmanager
-def failure_logged(message_id: str, receive_count: str) -> Iterator[None]:
-    """Log why a message failed, and let the failure pass."""
+def _log(record: SQSRecord, error: Exception) -> None:
+    facts: dict[str, Any] = {
+        "message_id": record.message_id,
+        "receive_count": record.attributes.approximate_receive_count,
+    }
+    if isinstance(error, deadletter.HOPELESS):
+        logger.error(
+            "message refused",
+            **facts,
+            event_key=getattr(error, "event_key", None),
+            error=type(error).__name__,
+            reason=str(error),
+        )
+    elif (failure := aws_failure(error)) is not None:
+        logger.warning("message failed", **facts, error=error_code(failure))
+    else:
+        log_unexpected(error, f"processing message {record.message_id}")
+
+
+def _is_last_chance(record: SQSRecord, error: Exception) -> bool:
+    """Whether SQS would not deliver the message again, or would in vain."""
+    received = int(record.attributes.approximate_receive_count)
+    return isinstance(error, deadletter.HOPELESS) or received >= queue_settings().max_receive_count
+
+
+def _moved(record: SQSRecord, error: Exception, context: Any) -> bool:
+    facts: dict[str, Any] = {"message_id": record.message_id}
+    if context.get_remaining_time_in_millis() < MOVE_NEEDS_MS:
+        logger.warning("message not moved to the DLQ", **facts, error="no time left")
+        return False
     try:
-        yield
-    except Exception as error:
-        facts: dict[str, Any] = {"message_id": message_id, "receive_count": receive_count}
-        if isinstance(error, MalformedDeliveryError | EventConflictError):
-            logger.error(
-                "message refused",
-                **facts,
-                event_key=getattr(error, "event_key", None),
-                error=type(error).__name__,
-                reason=str(error),
-            )
-        elif (failure := aws_failure(error)) is not None:
-            logger.warning("message failed", **facts, error=error_code(failure))
-        else:
-            log_unexpected(error, f"processing message {message_id}")
-        raise
+        deadletter.send(aws.sqs(), queue_settings().dlq_url, record, error, context.function_name)
+    except deadletter.NOT_SENT as failure:
+        logger.warning("message not moved to the DLQ", **facts, error=error_code(failure))
+        return False
+    logger.warning("message moved to the DLQ", **facts, error=deadletter.reason(error)[0])
+    count("EventsDeadLettered")
+    return True
+
+
+if aws.starting_in_lambda():
+    queue_settings()
+    aws.sqs()

@@ -32,6 +32,14 @@ class Settings:
     event_retention_days: int
 
 
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What a processor knows of the queue that feeds it."""
+
+    dlq_url: str
+    max_receive_count: int
+
+
 def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty; accepted: a name")
@@ -51,8 +59,9 @@ def _positive(value: str) -> int:
     return int(value)
 
 
-# Field of Settings -> (environment variable, how it is read)
-_VARIABLES: dict[str, tuple[str, Callable[[str], str | int | tuple[str, ...]]]] = {
+# Field of the settings -> (environment variable, how it is read)
+_Variables = dict[str, tuple[str, Callable[[str], str | int | tuple[str, ...]]]]
+_VARIABLES: _Variables = {
     "stage": ("ATOLL_STAGE", _text),
     "region": ("AWS_REGION", _text),
     "regions": ("ATOLL_REGIONS", _names),
@@ -63,17 +72,41 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], str | int | tuple[str, ...]]]] 
     "in_progress_timeout_s": ("ATOLL_IDEMPOTENCY_IN_PROGRESS_S", _positive),
     "event_retention_days": ("ATOLL_EVENT_RETENTION_DAYS", _positive),
 }
+_QUEUE_VARIABLES: _Variables = {
+    "dlq_url": ("ATOLL_DLQ_URL", _text),
+    "max_receive_count": ("ATOLL_MAX_RECEIVE_COUNT", _positive),
+}
 
 
 def load(environment: Mapping[str, str]) -> Settings:
-    """Read the settings from an environment.
+    """Read what every function has from an environment.
 
     Raises:
         SettingsError: one or more variables are missing or wrong; the message has a line for each.
     """
+    values, mistakes = _read(_VARIABLES, environment)
+    region, regions = values.get("region"), values.get("regions")
+    if region and regions and region not in regions:
+        mistakes.append(f"ATOLL_REGIONS: is {','.join(regions)!r}; accepted: a list with this region, {region}")
+    _refuse(mistakes, "provider.environment")
+    return Settings(**values)
+
+
+def load_queue(environment: Mapping[str, str]) -> QueueSettings:
+    """Read what a processor has besides.
+
+    Raises:
+        SettingsError: as :func:`load`.
+    """
+    values, mistakes = _read(_QUEUE_VARIABLES, environment)
+    _refuse(mistakes, "the function's environment")
+    return QueueSettings(**values)
+
+
+def _read(variables: _Variables, environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     mistakes: list[str] = []
-    for field, (variable, read) in _VARIABLES.items():
+    for field, (variable, read) in variables.items():
         if variable not in environment:
             mistakes.append(f"{variable}: is not set")
             continue
@@ -81,17 +114,21 @@ def load(environment: Mapping[str, str]) -> Settings:
             values[field] = read(environment[variable])
         except ValueError as error:
             mistakes.append(f"{variable}: {error}")
-    region, regions = values.get("region"), values.get("regions")
-    if region and regions and region not in regions:
-        mistakes.append(f"ATOLL_REGIONS: is {','.join(regions)!r}; accepted: a list with this region, {region}")
+    return values, mistakes
+
+
+def _refuse(mistakes: list[str], where: str) -> None:
     if mistakes:
-        raise SettingsError(
-            "\n".join([*mistakes, "Set them in provider.environment of serverless.yml and deploy again."])
-        )
-    return Settings(**values)
+        raise SettingsError("\n".join([*mistakes, f"Set them in {where} of serverless.yml and deploy again."]))
 
 
 @cache
 def settings() -> Settings:
     """The settings of this function; the environment of a running function does not change."""
     return load(os.environ)
+
+
+@cache
+def queue_settings() -> QueueSettings:
+    """The settings of this processor's queue."""
+    return load_queue(os.environ)

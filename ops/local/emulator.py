@@ -33,6 +33,7 @@ from typing import Any, NoReturn, cast
 from ops.local.gateway import Gateway, prepare_microburst
 from ops.local.processes import HOST, hold_lifeline
 from ops.local.replication import NS_PER_MS, ReplicationLog, Write, settled
+from ops.local.rules import RuleTargets
 from ops.local.telemetry import Counts, Datum, EmfError, QueueSample, Scope, Series, parse_emf, sample_queue
 from ops.local.workerlog import StderrTap
 
@@ -116,7 +117,9 @@ REPLACEMENTS = (
     Replacement(
         "services.eventbridge._invoke_target",
         ("target", "event", "rule", "view"),
-        "AWS/Events publishes Invocations per rule; ministack publishes nothing.",
+        "EventBridge retries a delivery that failed and sends it to the target's DLQ in the end, and publishes metrics "
+        "per rule. ministack tries once, swallows every failure, looks at no queue policy or role of a rule, and "
+        "publishes nothing.",
     ),
     Replacement(
         "services.eventbridge._dispatch_to_event_bus",
@@ -163,11 +166,36 @@ _USED = {
     "services.apigateway.find_api_scope": ("api_id",),
     "services.cognito._pool_id": (),
     "services.cognito._client_id": (),
+    "services.eventbridge._pattern_event_view": ("event",),
+    "services.eventbridge._rule_arn": ("rule_name", "bus_name"),
+    "services.eventbridge._dispatch_to_sqs": ("spec", "payload", "sqs_parameters"),
+    "services.lambda_svc._get_func_record_for_ref": ("function_ref",),
+    "services.sqs._queue_by_arn": ("arn",),
+    "services.sqs._md5_msg_attrs": ("attrs",),
+    "core.arn.parse_arn": ("value",),
+    "core.iam_evaluator.EvalContext": (
+        "principal_arn",
+        "principal_type",
+        "principal_account",
+        "action",
+        "resource_arn",
+        "region",
+        "source_ip",
+        "secure_transport",
+        "request_tags",
+        "tag_keys",
+        "service_context",
+        "principal_keys",
+    ),
+    "core.iam_evaluator.evaluate": ("ctx", "policies", "limits"),
+    "core.iam_evaluator.evaluate_resource_policy": ("doc", "ctx", "service", "named_only", "direct_only"),
+    "core.iam_evaluator._gather_role_policies": ("role_name", "account_id"),
 }
 _USED_STATE = (
     "services.dynamodb._tables",
     "services.sqs._queues",
     "services.sqs._queues_lock",
+    "services.eventbridge._event_buses",
     "services.cloudwatch._alarms",
     "services.cognito._user_pools",
     "app._MAIN_LOOP",
@@ -428,10 +456,10 @@ class Telemetry:
             self.count(scope, "AWS/ApiGateway/5xx", dimensions, int(status >= 500))
             self.count(scope, "AWS/ApiGateway/Latency", dimensions, float(round(latency_ms)), "Milliseconds")
 
-    def rule_invocation(self, scope: Scope, rule: str, bus: str) -> None:
+    def rule(self, scope: Scope, metric: str, rule: str, bus: str) -> None:
         """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html"""
         for dimensions in ({"RuleName": rule}, {"EventBusName": bus, "RuleName": rule}):
-            self.count(scope, "AWS/Events/Invocations", dimensions, 1)
+            self.count(scope, f"AWS/Events/{metric}", dimensions, 1)
 
     def replication(self, scope: Scope, table: str, destination: str, lag_ms: float) -> None:
         """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html"""
@@ -510,6 +538,18 @@ class Emulator:
         self._events = importlib.import_module("ministack.services.eventbridge")
         self._app = importlib.import_module("ministack.app")
         self._original = {one.target: _resolve(one.target) for one in REPLACEMENTS}
+        self.rules = RuleTargets(
+            self._original["services.eventbridge._invoke_target"],
+            self.regions_down,
+            self.telemetry.rule,
+        )
+        self._views: dict[str, Callable[[], dict[str, Any]]] = {
+            "/_atoll/status": self._status,
+            "/_atoll/replication": self.tables.state,
+            "/_atoll/replication/idle": self._idle,
+            "/_atoll/deliveries": self.rules.state,
+            "/_atoll/regions": self._regions,
+        }
         self._ticks: asyncio.Task[None] | None = None
         self._workers: dict[tuple[Scope, str], threading.Semaphore] = {}
 
@@ -526,7 +566,7 @@ class Emulator:
             "services.lambda_svc._acquire_execution_slot": self.acquire_slot,
             "services.lambda_svc._iter_all_esms": self.event_source_mappings,
             "services.apigateway.handle_execute": self.serve_api,
-            "services.eventbridge._invoke_target": self.invoke_target,
+            "services.eventbridge._invoke_target": self.rules.invoke,
             "services.eventbridge._dispatch_to_event_bus": self.dispatch_to_bus,
             "services.cognito._create_user_pool": self.identities.create_pool,
             "services.cognito._create_user_pool_client": self.identities.create_client,
@@ -597,11 +637,6 @@ class Emulator:
 
     # --- EventBridge -------------------------------------------------------------------------------------------
 
-    def invoke_target(self, target: Any, event: Any, rule: Any, view: Any = None) -> None:
-        bus = rule.get("EventBusName", "default")
-        self.telemetry.rule_invocation(self.telemetry.here(), rule.get("Name", ""), bus)
-        self._original["services.eventbridge._invoke_target"](target, event, rule, view)
-
     def dispatch_to_bus(
         self, spec: Any, event: Any, rule: Any, event_path: Any, target_input_payload: Any = None
     ) -> None:
@@ -632,10 +667,11 @@ class Emulator:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            try:
-                self.telemetry.tick(time.time())
-            except Exception:  # the emulator must outlive a metric that could not be stored
-                logger.exception("telemetry tick failed")
+            for tick in (self.rules.tick, lambda: self.telemetry.tick(time.time())):
+                try:
+                    tick()
+                except Exception:  # the emulator must outlive a metric that could not be stored
+                    logger.exception("tick failed")
 
     async def _control(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = b""
@@ -665,28 +701,31 @@ class Emulator:
             ControlError: unknown path, or a field that is missing or wrong.
         """
         match method, path:
-            case "GET", "/_atoll/status":
-                return {
-                    "cloud_id": self.cloud_id,
-                    "ministack": MINISTACK_VERSION,
-                    "replacements": [asdict(one) for one in REPLACEMENTS],
-                    "rejected_metric_lines": self.telemetry.rejected_lines,
-                }
-            case "GET", "/_atoll/replication":
-                return self.tables.state()
-            case "GET", "/_atoll/replication/idle":
-                state = self.tables.state()
-                return {name: state[name] for name in ("idle", "pending", "held")}
+            case "GET", path if path in self._views:
+                return self._views[path]()
             case "PATCH", "/_atoll/replication":
                 self._change_links(body)
                 return self.tables.state()
-            case "GET", "/_atoll/regions":
-                return {"down": sorted(self.regions_down)}
             case "PATCH", "/_atoll/regions":
                 region, down = _field(body, "region", str), _field(body, "down", bool)
                 (self.regions_down.add if down else self.regions_down.discard)(region)
-                return {"down": sorted(self.regions_down)}
+                return self._regions()
         raise ControlError(404, f"{method} {path} is not part of the control endpoint")
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "cloud_id": self.cloud_id,
+            "ministack": MINISTACK_VERSION,
+            "replacements": [asdict(one) for one in REPLACEMENTS],
+            "rejected_metric_lines": self.telemetry.rejected_lines,
+        }
+
+    def _idle(self) -> dict[str, Any]:
+        state = self.tables.state()
+        return {name: state[name] for name in ("idle", "pending", "held")}
+
+    def _regions(self) -> dict[str, Any]:
+        return {"down": sorted(self.regions_down)}
 
     def _change_links(self, body: dict[str, Any]) -> None:
         unknown = set(body) - {"source", "destination", "both", "lag_ms", "cut", "lose"}
@@ -764,7 +803,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.setswitchinterval(0.0005)
     # Every connection and every worker takes descriptors; 1024 is soon reached.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    asyncio.run(Gateway(emulator.serve).serve(HOST, options.port, options.endpoint_port))
+    gateway = Gateway(emulator.serve)
+    emulator.rules.fault = gateway.fault
+    asyncio.run(gateway.serve(HOST, options.port, options.endpoint_port))
     sys.exit(0)
 
 

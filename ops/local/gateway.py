@@ -122,6 +122,7 @@ class Gateway:
         self.resign = False
         self.cassette = None
         core: Any = importlib.import_module("microburst.core.pipeline")
+        self._context: Any = importlib.import_module("microburst.core.context").RequestContext
         self.faults: Any = core.Microburst("http://127.0.0.1", resign=False)
         self.faults.upstream = self
 
@@ -134,6 +135,15 @@ class Gateway:
         if exchange.answer is None:
             raise RuntimeError(f"{request.method} {request.path} was not answered")
         return exchange.answer
+
+    def fault(self, service: str, operation: str, region: str) -> str | None:
+        """What a call that AWS makes by itself, and that so passes no port, would end with: an error code, or None."""
+        if not self.faults.engine.rules:
+            return None
+        decision = self.faults.engine.decide(self._context(service=service, operation=operation, region=region))
+        if decision is None or not (decision.error or decision.reset):
+            return None
+        return str(decision.error.code) if decision.error else "ConnectionReset"
 
     async def direct(self, request: web.BaseRequest) -> web.StreamResponse:
         return await self.relay(request, None)

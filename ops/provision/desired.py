@@ -48,5 +48,16 @@ def desired_name(stage: Stage, target: str) -> dict[str, Any]:
     return {"region": None, "ttl_s": stage.dns.ttl_s, "value": target, "health_check": None}
 
 
-def bus_arn(stage: Stage, account: str, region: str) -> str:
-    return f"arn:aws:events:{region}:{account}:event-bus/{stage.bus}"
+def desired_archives(stage: Stage, account: str, region: str) -> dict[str, dict[str, Any]]:
+    """Name -> archive, each of the bus that bears its name: the region's own, and the journal of the region before."""
+    days = {stage.archive_name: stage.archive.retention_days}
+    if stage.journaled_region(region) is not None:
+        days[stage.journal_bus] = stage.journal.retention_days
+    return {
+        name: {"bus": bus_arn(account, region, name), "pattern": EVENT_PATTERN, "retention_days": kept}
+        for name, kept in days.items()
+    }
+
+
+def bus_arn(account: str, region: str, bus: str) -> str:
+    return f"arn:aws:events:{region}:{account}:event-bus/{bus}"

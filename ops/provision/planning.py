@@ -12,13 +12,12 @@ from ops.prices import (
     HOSTED_ZONE_USD_PER_MONTH,
 )
 from ops.provision.desired import (
-    EVENT_PATTERN,
     INDEXES,
     KEYS,
     RUNBOOK,
     TTL_ATTRIBUTE,
-    bus_arn,
     check_name,
+    desired_archives,
     desired_name,
     desired_probe,
     desired_record,
@@ -156,20 +155,20 @@ def _table_refusals(stage: Stage, tables: dict[str, Table | None]) -> list[Step]
 def _archive_steps(stage: Stage, world: World) -> list[Step]:
     steps = []
     for region in stage.regions:
-        state, archive = world.regions[region], world.regions[region].archive
+        state = world.regions[region]
         if state.domain is None:
             continue
-        bus = bus_arn(stage, world.account, region)
-        wanted = {"bus": bus, "pattern": EVENT_PATTERN, "retention_days": stage.archive.retention_days}
-        before = None
-        if archive is not None:
-            before = {"bus": archive.bus_arn, "pattern": archive.pattern, "retention_days": archive.retention_days}
-        if archive is not None and (archive.bus_arn != bus or archive.state.endswith("FAILED")):
-            detail = f"it is {archive.state} and belongs to {archive.bus_arn}; delete it, then plan again"
-            resource = f"archive {stage.archive_name}"
-            steps.append(Step(action="refuse", resource=resource, region=region, detail=detail, before=before))
-        else:
-            steps.append(_step(f"archive {stage.archive_name}", region, before, wanted, "platform events only"))
+        for name, wanted in desired_archives(stage, world.account, region).items():
+            archive, resource = state.archives.get(name), f"archive {name}"
+            before = archive.shape() if archive else None
+            if archive is not None and (archive.bus_arn != wanted["bus"] or archive.state.endswith("FAILED")):
+                detail = f"it is {archive.state} and belongs to {archive.bus_arn}; delete it, then plan again"
+                steps.append(Step(action="refuse", resource=resource, region=region, detail=detail, before=before))
+            else:
+                whose = (
+                    "platform events" if name == stage.archive_name else f"events of {stage.journaled_region(region)}"
+                )
+                steps.append(_step(resource, region, before, wanted, f"{whose} only"))
     return steps
 
 

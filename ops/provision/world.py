@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from ops import stack
 from ops.aws import Cloud, explained
 from ops.fanout import each
+from ops.provision.desired import desired_archives
 
 # A replica in one of these states becomes ACTIVE without us.
 COMING_UP = {"CREATING", "UPDATING"}
@@ -41,6 +42,10 @@ class Archive:
     pattern: Any
     retention_days: int
 
+    def shape(self) -> dict[str, Any]:
+        """In the terms in which it is desired."""
+        return {"bus": self.bus_arn, "pattern": self.pattern, "retention_days": self.retention_days}
+
 
 @dataclass(frozen=True)
 class HealthCheck:
@@ -59,7 +64,7 @@ class RegionState:
     stack: str
     domain: str | None
     table: Table | None
-    archive: Archive | None
+    archives: dict[str, Archive]
     shared_target: str | None = None
     own_target: str | None = None
 
@@ -99,16 +104,18 @@ def observe(cloud: Cloud) -> World:
 
 def _observe_region(cloud: Cloud, region: str) -> RegionState:
     found = stack.read(cloud, region)
-    table, archive = find_table(cloud, region), find_archive(cloud, region)
+    wanted = desired_archives(cloud.stage, cloud.account, region)
+    archives = {name: archive for name in wanted if (archive := find_archive(cloud, region, name))}
+    table = find_table(cloud, region)
     if not found.serving or found.api_id is None:
-        return RegionState(found.status, None, table, archive)
+        return RegionState(found.status, None, table, archives)
     own_name = cloud.stage.regional_host(region)
     if own_name is None:
-        return RegionState(found.status, f"{found.api_id}.execute-api.{region}.amazonaws.com", table, archive)
+        return RegionState(found.status, f"{found.api_id}.execute-api.{region}.amazonaws.com", table, archives)
     shared, own = found.outputs.get("SharedDomainTarget"), found.outputs.get("RegionalDomainTarget")
     if shared is None or own is None:
-        return RegionState(f"{found.status} without the stage's domain", None, table, archive)
-    return RegionState(found.status, own_name, table, archive, shared, own)
+        return RegionState(f"{found.status} without the stage's domain", None, table, archives)
+    return RegionState(found.status, own_name, table, archives, shared, own)
 
 
 def find_table(cloud: Cloud, region: str) -> Table | None:
@@ -139,9 +146,9 @@ def find_table(cloud: Cloud, region: str) -> Table | None:
     )
 
 
-def find_archive(cloud: Cloud, region: str) -> Archive | None:
+def find_archive(cloud: Cloud, region: str, name: str) -> Archive | None:
     try:
-        found = cloud.client("events", region).describe_archive(ArchiveName=cloud.stage.archive_name)
+        found = cloud.client("events", region).describe_archive(ArchiveName=name)
     except ClientError as error:
         if error_code(error) == "ResourceNotFoundException":
             return None

@@ -14,13 +14,12 @@ from ops.aws import Cloud
 from ops.errors import OpsError
 from ops.plan import Step
 from ops.provision.desired import (
-    EVENT_PATTERN,
     INDEXES,
     KEYS,
     RUNBOOK,
     TTL_ATTRIBUTE,
-    bus_arn,
     check_name,
+    desired_archives,
     desired_probe,
 )
 from ops.provision.planning import usable
@@ -205,29 +204,29 @@ def _write_recovery(cloud: Cloud, step: Step, waits: Waits) -> str:
 
 
 def _write_archive(cloud: Cloud, step: Step, waits: Waits) -> str:
-    stage, region = cloud.stage, _region(step)
-    events, pattern = cloud.client("events", region), json.dumps(EVENT_PATTERN)
-    found, days = find_archive(cloud, region), stage.archive.retention_days
+    stage, region, name = cloud.stage, _region(step), step.resource.partition(" ")[2]
+    events, wanted = cloud.client("events", region), desired_archives(stage, cloud.account, region)[name]
+    found, pattern, days = find_archive(cloud, region, name), json.dumps(wanted["pattern"]), wanted["retention_days"]
     if found is None:
         events.create_archive(
-            ArchiveName=stage.archive_name,
-            EventSourceArn=bus_arn(stage, cloud.account, region),
-            Description=f"Platform events of bus {stage.bus}, for the replay runbook",
+            ArchiveName=name,
+            EventSourceArn=wanted["bus"],
+            Description=f"Platform events of bus {name}, for the replay runbook",
             EventPattern=pattern,
             RetentionDays=days,
         )
         done = "created"
-    elif found.pattern != EVENT_PATTERN or found.retention_days != days:
-        events.update_archive(ArchiveName=stage.archive_name, EventPattern=pattern, RetentionDays=days)
+    elif found.shape() != wanted:
+        events.update_archive(ArchiveName=name, EventPattern=pattern, RetentionDays=days)
         done = "changed"
     else:
         return "already so"
 
     def enabled() -> bool:
-        archive = find_archive(cloud, region)
+        archive = find_archive(cloud, region, name)
         return archive is not None and archive.state == "ENABLED"
 
-    waits.until(f"archive {stage.archive_name} in {region}", enabled)
+    waits.until(f"archive {name} in {region}", enabled)
     return done
 
 

@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from botocore.config import Config
 from ops.local.cloud import LocalCloud
 from ops.stage import LocalCloudSettings, Stage, load_stage
 
-ROLE = "arn:aws:iam::000000000000:role/handler"
+ACCOUNT = "000000000000"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/handler"
 
 HANDLERS = """
 import json, os, time
@@ -151,9 +153,7 @@ class Aws:
     def queue_behind_bus(self, region: str, function_arn: str) -> None:
         """bus -> rule -> queue -> function, as the regional stack has it."""
         self("events", region).create_event_bus(Name="bus")
-        sqs = self("sqs", region)
-        url = sqs.create_queue(QueueName="store")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        arn = self.queue(region, "store", f"arn:aws:events:{region}:{ACCOUNT}:rule/bus/to-store")
         self.rule(region, "to-store", arn)
         self("lambda", region).create_event_source_mapping(
             EventSourceArn=arn,
@@ -161,6 +161,30 @@ class Aws:
             BatchSize=10,
             FunctionResponseTypes=["ReportBatchItemFailures"],
         )
+
+    def queue(self, region: str, name: str, rule_arn: str) -> str:
+        """A queue that takes what a rule sends; returns its ARN."""
+        arn = f"arn:aws:sqs:{region}:{ACCOUNT}:{name}"
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self("sqs", region).create_queue(QueueName=name, Attributes={"Policy": policy})
+        return arn
+
+    def role_may_put_events_on(self, bus_arn: str) -> None:
+        """Make the role of rules, with the right to put events on one bus."""
+        iam, name = self("iam", "us-east-1"), ROLE.rpartition("/")[2]
+        trust = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        with suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+        allowed = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus_arn}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        iam.put_role_policy(RoleName=name, PolicyName="put-events", PolicyDocument=document)
 
     def rule(self, region: str, name: str, target_arn: str) -> None:
         pattern = json.dumps({"source": ["atoll.events"]})

@@ -38,7 +38,8 @@ def test_up_leaves_every_region_healthy(atoll: Atoll) -> None:
         assert region["table_status"] == "ACTIVE"
         assert region["archive"] == "atoll-local"
         assert [queue["name"] for queue in region["queues"]] == ["atoll-local-store", "atoll-local-activity"]
-        assert [dlq["depth"] for dlq in region["dlqs"]] == [0, 0]
+        assert region["journal_archive"] == "atoll-local-journal"
+        assert {dlq["name"]: dlq["depth"] for dlq in region["dlqs"]} == dict.fromkeys(atoll.stage.dlqs, 0)
 
 
 def test_up_again_changes_nothing(atoll: Atoll) -> None:

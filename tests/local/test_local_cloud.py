@@ -302,11 +302,11 @@ def test_queue_depth_and_age_are_published(platform: Platform) -> None:
 
 def test_rule_with_a_bus_of_another_region_delivers_with_the_same_id(platform: Platform) -> None:
     bus_arn = platform.aws("events", IRELAND).create_event_bus(Name="journal")["EventBusArn"]
-    sqs = platform.aws("sqs", IRELAND)
-    url = sqs.create_queue(QueueName="journal")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events = platform.aws("events", IRELAND)
-    events.put_rule(Name="all", EventBusName="journal", EventPattern='{"source": ["atoll.events"]}')
+    platform.aws.role_may_put_events_on(bus_arn)
+    events, sqs = platform.aws("events", IRELAND), platform.aws("sqs", IRELAND)
+    rule = events.put_rule(Name="all", EventBusName="journal", EventPattern='{"source": ["atoll.events"]}')["RuleArn"]
+    arn = platform.aws.queue(IRELAND, "journal", rule)
+    url = sqs.get_queue_url(QueueName="journal")["QueueUrl"]
     events.put_targets(Rule="all", EventBusName="journal", Targets=[{"Id": "q", "Arn": arn}])
     platform.aws.rule(US, "to-journal", bus_arn)
     sent = platform.aws("events", US).put_events(

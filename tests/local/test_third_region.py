@@ -16,6 +16,7 @@ import pytest
 from ops.stage import ROOT
 from tests.local.conftest import COMMAND_TIMEOUT_S, isolated_environment
 
+REGIONS = ["us-east-1", "ap-south-1", "eu-west-1"]
 PARTS = ("deploy", "handlers", "notebooks", "ops", "sketch", "serverless.yml", "package.json")
 
 
@@ -45,6 +46,17 @@ class Copy:
         assert done.returncode == 0, f"ops {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def archived(self, endpoint_url: str, region: str, archive: str) -> int:
+        """How many events an archive holds."""
+        client = boto3.client(
+            "events",
+            region_name=region,
+            endpoint_url=endpoint_url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        return client.describe_archive(ArchiveName=archive)["EventCount"]
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Iterator[Copy]:
@@ -64,11 +76,11 @@ def test_third_region_added_by_one_line_comes_up_and_holds_every_event(copy: Cop
     copy.ops("run", "parity")
 
     status: dict[str, Any] = json.loads(copy.ops("status", "--json"))
-    assert [region["region"] for region in status["regions"]] == ["us-east-1", "ap-south-1", "eu-west-1"]
+    assert [region["region"] for region in status["regions"]] == REGIONS
     assert status["healthy"]
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert {line["city"]: line["region"] for line in lines} == {"London": "eu-west-1", "Mumbai": "ap-south-1"}
-    for region in ("us-east-1", "ap-south-1", "eu-west-1"):
+    for region in REGIONS:
         client = boto3.client(
             "dynamodb",
             region_name=region,
@@ -80,3 +92,8 @@ def test_third_region_added_by_one_line_comes_up_and_holds_every_event(copy: Cop
             item["event_key"]["S"] for item in client.scan(TableName=status["table"])["Items"] if "event_key" in item
         }
         assert held == {line["event_key"] for line in lines}
+    # The regions keep each other's events in a ring: each region's journal is in the next.
+    for region, following in zip(REGIONS, [*REGIONS[1:], REGIONS[0]], strict=True):
+        assert copy.archived(status["endpoint_url"], following, "atoll-local-journal") == copy.archived(
+            status["endpoint_url"], region, "atoll-local"
+        )

@@ -28,6 +28,7 @@ def function_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def forget() -> None:
     """Make every cached thing of a function anew, as a new function instance would."""
     settings_module.settings.cache_clear()
+    settings_module.queue_settings.cache_clear()
     ingest._ledger.cache_clear()
     observability._metrics.cache_clear()
     aws.reset()

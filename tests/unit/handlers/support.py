@@ -26,6 +26,8 @@ ENVIRONMENT = {
     "ATOLL_IDEMPOTENCY_WINDOW_S": "3600",
     "ATOLL_IDEMPOTENCY_IN_PROGRESS_S": "30",
     "ATOLL_EVENT_RETENTION_DAYS": "30",
+    "ATOLL_DLQ_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/atoll-test-store-dlq",
+    "ATOLL_MAX_RECEIVE_COUNT": "3",
     "AWS_REGION": REGION,
     "POWERTOOLS_SERVICE_NAME": "unit",
     "POWERTOOLS_METRICS_NAMESPACE": "Atoll",
@@ -39,6 +41,7 @@ class Context:
     """Lambda's context, as far as the handlers look."""
 
     aws_request_id: str = "lambda-request-1"
+    function_name: str = "atoll-test-store"
     remaining_ms: int = 30_000
 
     def get_remaining_time_in_millis(self) -> int:
@@ -97,17 +100,17 @@ def body_of(answer: Mapping[str, Any]) -> Any:
     return json.loads(answer["body"])
 
 
-def sqs_event(*bodies: str) -> dict[str, Any]:
+def sqs_event(*bodies: str, received: int = 1) -> dict[str, Any]:
     """A queue's batch; message ids are m0, m1, ..."""
-    return {"Records": [sqs_record(f"m{index}", body) for index, body in enumerate(bodies)]}
+    return {"Records": [sqs_record(f"m{index}", body, received) for index, body in enumerate(bodies)]}
 
 
-def sqs_record(message_id: str, body: str) -> dict[str, Any]:
+def sqs_record(message_id: str, body: str, received: int = 1) -> dict[str, Any]:
     return {
         "messageId": message_id,
         "receiptHandle": "handle",
         "body": body,
-        "attributes": {"ApproximateReceiveCount": "1"},
+        "attributes": {"ApproximateReceiveCount": str(received)},
         "messageAttributes": {},
         "eventSource": "aws:sqs",
         "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:atoll-test-store",
@@ -131,11 +134,12 @@ def envelope(entry: Mapping[str, Any], **extra: Any) -> str:
 
 
 class Cloud:
-    """One region on moto: the table, the idempotency table and the bus; ``published`` is what PutEvents accepted."""
+    """One region on moto: both tables, the bus, a DLQ; ``published`` is what PutEvents accepted."""
 
     def __init__(self) -> None:
         self.dynamodb = aws.dynamodb()
         self.events = aws.events()
+        self.sqs = aws.sqs()
         self.published: list[dict[str, Any]] = []
         self.calls: list[int] = []
         self._create()
@@ -166,6 +170,7 @@ class Cloud:
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         )
         self.events.create_event_bus(Name=ENVIRONMENT["ATOLL_BUS"])
+        self.sqs.create_queue(QueueName=ENVIRONMENT["ATOLL_DLQ_URL"].rpartition("/")[2])
 
     def _note(self, params: dict[str, Any], **_: Any) -> None:
         self.calls.append(len(params["Entries"]))
@@ -190,11 +195,23 @@ class Cloud:
                 raise result
             return result and (SimpleNamespace(status_code=400 if "Error" in result else 200), result)
 
-        client = self.dynamodb if operation.startswith("dynamodb") else self.events
+        client: Any = {"dynamodb": self.dynamodb, "events": self.events, "sqs": self.sqs}[operation.partition(".")[0]]
         client.meta.events.register_first(f"before-call.{operation}", intercept)
 
     def items(self, table: str = ENVIRONMENT["ATOLL_TABLE"]) -> list[dict[str, Any]]:
         return list(self.dynamodb.scan(TableName=table, ConsistentRead=True)["Items"])
+
+    def dead_letters(self) -> list[tuple[str, dict[str, str]]]:
+        """Body and attributes of each message on the DLQ, which is empty afterwards."""
+        found: list[tuple[str, dict[str, str]]] = []
+        while messages := self.sqs.receive_message(
+            QueueUrl=ENVIRONMENT["ATOLL_DLQ_URL"], MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            for message in messages:
+                attributes = message.get("MessageAttributes", {})
+                found.append((message["Body"], {name: value["StringValue"] for name, value in attributes.items()}))
+                self.sqs.delete_message(QueueUrl=ENVIRONMENT["ATOLL_DLQ_URL"], ReceiptHandle=message["ReceiptHandle"])
+        return found
 
     def clear(self) -> None:
         """Empty the table."""

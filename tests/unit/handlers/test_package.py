@@ -35,6 +35,7 @@ def test_module_imports_neither_the_toolkit_nor_what_lambda_lacks(path: Path) ->
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").split(".")[0])
     allowed = {"aws_lambda_powertools", "botocore", "handlers", "mypy_boto3_dynamodb", "mypy_boto3_events"}
+    allowed.add("mypy_boto3_sqs")
     assert imported - set(sys.stdlib_module_names) <= allowed
 
 

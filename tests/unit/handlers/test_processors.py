@@ -117,7 +117,8 @@ def test_store_when_another_event_has_the_key_reports_a_conflict_and_keeps_the_f
     store.handler(sqs_event(envelope(accepted(cloudevent()))), Context())
     before = cloud.items()
     report = store.handler(sqs_event(envelope(accepted(cloudevent(data="secret-2")))), Context())
-    assert report == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert report == {"batchItemFailures": []}
+    assert [reason["ERROR_CODE"] for _, reason in cloud.dead_letters()] == ["EventConflictError"]
     assert cloud.items() == before
     refused = next(
         line for line in map(json.loads, logs.getvalue().splitlines()) if line["message"] == "message refused"
@@ -164,20 +165,21 @@ BROKEN: dict[str, str] = {
 
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN.keys())
-def test_processors_when_a_message_is_malformed_report_it_and_do_its_neighbours(
+def test_processors_when_a_message_is_malformed_dead_letter_it_and_do_its_neighbours(
     cloud: Cloud, body: str, logs: StringIO
 ) -> None:
-    assert deliver(envelope(accepted(cloudevent(id="a"))), body, envelope(accepted(cloudevent(id="b")))) == [
-        ["m1"],
-        ["m1"],
-    ]
+    assert deliver(envelope(accepted(cloudevent(id="a"))), body, envelope(accepted(cloudevent(id="b")))) == [[], []]
+    dead = cloud.dead_letters()
+    assert [text for text, _ in dead] == [body] * 2
+    assert {reason["ERROR_CODE"] for _, reason in dead} == {"MalformedDeliveryError"}
     assert len([item for item in cloud.items() if item["sk"]["S"] == "EVENT"]) == 2
     refusals = [json.loads(line) for line in logs.getvalue().splitlines() if "message refused" in line]
     assert [(line["error"], line["message_id"]) for line in refusals] == [("MalformedDeliveryError", "m1")] * 2
     assert all(line["reason"] for line in refusals)
 
 
-def test_processors_when_every_message_fails_report_all_and_do_not_raise(cloud: Cloud) -> None:
+def test_processors_when_every_message_fails_and_none_can_be_moved_report_all_and_do_not_raise(cloud: Cloud) -> None:
+    cloud.fail("sqs.SendMessage")
     assert deliver("{", "[]") == [["m0", "m1"], ["m0", "m1"]]
 
 
@@ -379,7 +381,8 @@ def test_activity_when_the_read_fails_writes_nothing_and_reports_every_message(c
     cloud.fail("dynamodb.BatchGetItem")
     bodies = [envelope(accepted(event)) for event in (cloudevent(), cloudevent(type="other"))]
     report = activity_function.handler(sqs_event(*bodies, "{"), Context())
-    assert [failure["itemIdentifier"] for failure in report["batchItemFailures"]] == ["m0", "m1", "m2"]
+    assert [failure["itemIdentifier"] for failure in report["batchItemFailures"]] == ["m0", "m1"]
+    assert [body for body, _ in cloud.dead_letters()] == ["{"]
     assert cloud.items() == []
     assert "ReadTimeoutError" in logs.getvalue()
 

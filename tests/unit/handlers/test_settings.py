@@ -42,3 +42,15 @@ def test_load_with_regions_that_make_no_sense_says_what_would(value: str, proble
         settings.load({**ENVIRONMENT, "ATOLL_REGIONS": value})
     assert str(caught.value).startswith("ATOLL_REGIONS: ")
     assert problem in str(caught.value)
+
+
+def test_load_queue_with_its_variables_gives_typed_settings() -> None:
+    loaded = settings.load_queue(ENVIRONMENT)
+    assert (loaded.dlq_url, loaded.max_receive_count) == (ENVIRONMENT["ATOLL_DLQ_URL"], 3)
+
+
+def test_load_queue_with_missing_and_wrong_variables_names_each() -> None:
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load_queue({"ATOLL_MAX_RECEIVE_COUNT": "0"})
+    assert "ATOLL_DLQ_URL: is not set" in str(caught.value)
+    assert "ATOLL_MAX_RECEIVE_COUNT: is '0'; accepted: a whole number above 0" in str(caught.value)

@@ -11,13 +11,14 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from moto import mock_aws
 
 from ops.aws import Cloud
-from ops.stage import Stage
+from ops.stage import Stage, stage_file
 
 READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan)@)")
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "stage": "unit",
     "account": None,
     "home_region": "us-east-1",
@@ -54,7 +55,13 @@ SETTINGS = {
     "health_check": {"interval_s": 10, "failure_threshold": 2},
     "dns": {"zone": "atoll.example", "record": "api.atoll.example", "ttl_s": 10},
 }
-QUEUES = ("store", "store-dlq", "activity", "activity-dlq")
+# What the toolkit's tests do not look at is as the local stage has it.
+SETTINGS |= {
+    name: section
+    for name, section in yaml.safe_load(stage_file("local").read_text(encoding="utf-8")).items()
+    if name in ("access", "encryption", "alarms", "tracing")
+}
+QUEUES = ("store", "store-dlq", "activity", "activity-dlq", "async-dlq", "journal-dlq")
 
 
 @dataclass
@@ -216,7 +223,8 @@ def deployed(account: Cloud, stacks: Stacks, calls: Calls) -> Cloud:
     """An account with the regional stack's bus and queues in every region."""
     for region in account.stage.regions:
         stacks.status[region] = "CREATE_COMPLETE"
-        account.client("events", region).create_event_bus(Name=account.stage.bus)
+        for bus in (account.stage.bus, account.stage.journal_bus):
+            account.client("events", region).create_event_bus(Name=bus)
         for name in QUEUES:
             account.client("sqs", region).create_queue(QueueName=f"atoll-unit-{name}")
     calls.clear()

@@ -42,6 +42,22 @@ def test_connect_with_a_profile_that_is_not_there_says_so(monkeypatch: pytest.Mo
 
 
 @mock_aws
+def test_connect_when_the_home_region_gives_no_answer_asks_the_next() -> None:
+    session = boto3.Session()
+    asked: list[str] = []
+
+    def down(context: dict[str, str], **_: object) -> None:
+        asked.append(context["client_region"])
+        if context["client_region"] == "us-east-1":
+            raise EndpointConnectionError(endpoint_url="https://sts.us-east-1.invalid")
+
+    session.events.register_first("before-call.sts.GetCallerIdentity", down)
+
+    assert connect(load_stage("dev"), session).account == "123456789012"
+    assert asked == ["us-east-1", "ap-south-1"]
+
+
+@mock_aws
 def test_client_asked_twice_is_made_once() -> None:
     cloud = connect(load_stage("dev"))
 

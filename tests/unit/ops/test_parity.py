@@ -85,7 +85,9 @@ def region_of(region: str) -> dict[str, Any]:
                 "Policy": json.dumps({"Resource": arn.format("sqs", "atoll-unit-store")}),
             }
         },
-        "describe_rule": {"EventPattern": '{"source": ["atoll.events"]}', "State": "ENABLED"},
+        "list_rules": {
+            "Rules": [{"Name": "atoll-unit-store", "EventPattern": '{"source": ["atoll.events"]}', "State": "ENABLED"}]
+        },
         "list_targets_by_rule": {"Targets": [{"Id": "store", "Arn": arn.format("sqs", "atoll-unit-store")}]},
         "get_api": {"ApiId": api, "Name": "atoll-unit", "ProtocolType": "HTTP"},
         "get_integrations": {
@@ -193,19 +195,37 @@ def test_compare_when_code_differs_names_the_function_and_who_is_ahead(world: Wo
         ),
         ("get_event_source_mapping", ("State",), "Disabled", "atoll-unit-store to atoll-unit-store State"),
         ("get_queue_attributes", ("Attributes", "VisibilityTimeout"), "61", "atoll-unit-store VisibilityTimeout"),
-        ("describe_rule", ("State",), "DISABLED", "atoll-unit-store State"),
+        ("list_rules", ("Rules", 0, "State"), "DISABLED", "atoll-unit-store State"),
         ("describe_archive", ("RetentionDays",), 8, "atoll-unit RetentionDays"),
         ("get_function_concurrency", ("ReservedConcurrentExecutions",), 0, "atoll-unit-store ReservedConcurrency"),
     ],
 )
 def test_compare_when_one_setting_differs_names_it(
-    world: World, operation: str, path: tuple[str, ...], value: Any, resource: str
+    world: World, operation: str, path: tuple[Any, ...], value: Any, resource: str
 ) -> None:
     target = world.regions[AP][operation]
     for name in path[:-1]:
         target = target[name]
     target[path[-1]] = value
     assert [row.resource for row in world.compare().differing] == [resource]
+
+
+def test_compare_takes_the_journal_of_the_next_region_as_the_same_and_of_another_as_a_difference(world: World) -> None:
+    mappings = {"Journal": {US: {"Next": AP}, AP: {"Next": US}}}
+    for region, following in ((US, AP), (AP, US)):
+        target = f"arn:aws:events:{following}:{ACCOUNT}:event-bus/atoll-unit-journal"
+        world.regions[region]["list_targets_by_rule"] = {"Targets": [{"Id": "journal", "Arn": target}]}
+        body = json.loads(world.regions[region]["get_template"]["TemplateBody"]) | {"Mappings": mappings}
+        world.regions[region]["get_template"]["TemplateBody"] = json.dumps(body)
+    assert world.compare().equal
+    wrong = f"arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/atoll-unit-journal"
+    world.regions[AP]["list_targets_by_rule"]["Targets"][0]["Arn"] = wrong
+    body["Mappings"]["Journal"][US]["Next"] = US
+    world.regions[AP]["get_template"]["TemplateBody"] = json.dumps(body)
+    assert {row.resource for row in world.compare().differing} == {
+        "atoll-unit-store Targets[0].Arn",
+        f"[Mappings] Journal.{US}.Next",
+    }
 
 
 def test_compare_when_a_route_is_missing_shows_it_as_absent(world: World) -> None:

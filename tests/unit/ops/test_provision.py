@@ -81,6 +81,9 @@ def test_apply_makes_what_the_contract_names(deployed: Cloud) -> None:
         archive = deployed.client("events", region).describe_archive(ArchiveName="atoll-unit")
         assert archive["EventPattern"] == '{"source": ["atoll.events"]}'
         assert archive["RetentionDays"] == 7
+        journal = deployed.client("events", region).describe_archive(ArchiveName="atoll-unit-journal")
+        assert journal["EventSourceArn"].endswith(f":{region}:123456789012:event-bus/atoll-unit-journal")
+        assert (journal["EventPattern"], journal["RetentionDays"]) == ('{"source": ["atoll.events"]}', 5)
     world = observe(deployed)
     assert {r: c[0].config["FullyQualifiedDomainName"] for r, c in world.health_checks.items()} == {
         region: DOMAIN.format(region) for region in deployed.stage.regions
@@ -319,7 +322,7 @@ TABLE = Table(
 
 def world_of(stage: Stage, **tables: Table | None) -> World:
     regions = {
-        region: RegionState("CREATE_COMPLETE", DOMAIN.format(region), tables.get(region.replace("-", "_")), None)
+        region: RegionState("CREATE_COMPLETE", DOMAIN.format(region), tables.get(region.replace("-", "_")), {})
         for region in stage.regions
     }
     return World("1" * 12, regions, [], {}, {})

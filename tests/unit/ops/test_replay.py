@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from ops import provision, queues, replay
 from ops.aws import Cloud
@@ -63,7 +64,7 @@ def test_plan_counts_the_window_and_makes_no_mutating_call(ready: Cloud, calls: 
     # Three events at the 18,750 a second that us-east-1 allows.
     assert plan.estimates["duration_s"] == pytest.approx(3 / 18_750)
     assert dict(replay.preview(plan).groupby("type")["events"].sum()) == {"order.paid": 1, "order.placed": 2}
-    assert [len(replay.archives_frame(replay.archives(ready))), len(plan.changes)] == [2, 1]
+    assert [len(replay.archives_frame(replay.archives(ready))), len(plan.changes)] == [4, 1]
     assert replay.plan(ready, window_start="1h", tenants=["public"]).estimates["events_in_window"] == 3
     assert replay.plan(ready, window_start="1h", tenants=["acme"]).estimates["events_in_window"] == 0
     assert calls.mutating == []
@@ -80,6 +81,27 @@ def test_plan_warns_of_what_a_replay_may_miss(ready: Cloud) -> None:
     text = "; ".join(replay.plan(ready, window_start="30d").warnings)
     for part in ("last 10 minutes", "younger than the window", "keeps 7 days", "lag by up to 24 hours"):
         assert part in text
+
+
+def test_plan_of_the_journal_counts_what_the_region_before_accepted_and_shows_the_journals_receivers(
+    ready: Cloud,
+) -> None:
+    events = ready.client("events", US)
+    for bus, rule in (("atoll-unit", "live"), ("atoll-unit-journal", "replayed")):
+        events.put_rule(Name=rule, EventBusName=bus, EventPattern='{"source": ["atoll.events"]}')
+        target = {"Id": "q", "Arn": f"arn:aws:sqs:{US}:123456789012:atoll-unit-store"}
+        events.put_targets(Rule=rule, EventBusName=bus, Targets=[target])  # type: ignore[list-item]
+    plan = replay.plan(ready, archive="atoll-unit-journal", rules=["replayed"])
+    # In us-east-1 the journal is that of ap-south-1.
+    assert plan.estimates["events_in_window"] == 1
+    assert list(replay.receivers(plan)["rule"]) == ["replayed"]
+    assert plan.steps[0].after["destination"] == f"arn:aws:events:{US}:123456789012:event-bus/atoll-unit-journal"
+    asked: list[Any] = []
+    events.meta.events.register("provide-client-params.events.StartReplay", lambda params, **_: asked.append(params))
+    replay._start(ready, plan, "r-1")
+    assert asked[0]["Destination"]["FilterArns"] == [
+        f"arn:aws:events:{US}:123456789012:rule/atoll-unit-journal/replayed"
+    ]
 
 
 def test_plan_when_archive_or_region_does_not_exist_is_refused(ready: Cloud) -> None:
@@ -164,6 +186,24 @@ def test_apply_when_a_counter_grows_without_an_event_fails(ready: Cloud, calls: 
     change(ready, {"pk": "ACTIVITY#public#x", "sk": "a", "seen": "1"})
     done = run_with(ready, calls, lambda: change(ready, {"pk": "ACTIVITY#public#x", "sk": "a", "seen": "2"}))
     assert "table unharmed by the replay" in failed(done)
+
+
+def test_apply_when_another_region_gives_no_answer_goes_on_without_it_and_says_so(ready: Cloud, calls: Any) -> None:
+    plan = replay.plan(ready)
+
+    def nobody() -> None:
+        if calls.made[-1].endswith(f"@{AP}"):
+            raise EndpointConnectionError(endpoint_url="https://aws.invalid")
+
+    for operation in ("DescribeTable", "GetQueueUrl", "Scan", "ListArchives"):
+        calls.on("before", operation, nobody)
+    done = replay.apply(ready, plan, plan.token, waits=QUICK)
+    assert failed(done) == []
+    assert done.silent == (AP,)
+    (check,) = [check for check in done.checks() if check.name == "other replicas follow"]
+    assert check.detail == f"there is no other; no answer, so not looked at: {AP}"
+    listed = replay.archives_frame(replay.archives(ready))
+    assert list(zip(listed["region"], listed["state"], strict=True))[-1] == (AP, "NO ANSWER")
 
 
 def test_apply_when_messages_land_in_a_dlq_fails(ready: Cloud, calls: Any) -> None:

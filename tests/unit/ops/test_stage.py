@@ -59,6 +59,13 @@ def test_load_stage_with_a_name_that_is_no_name_refuses(name: str) -> None:
         ({"access__audience": []}, r"access\.audience: "),
         ({"access__routes": {"PUT /events": {}}}, r"access\.routes\.PUT /events"),
         ({"domain": {"certificates": {}}}, "api_url: with a domain"),
+        (
+            {
+                "concurrency": {"ingest": 9, "query": 9, "status": 9, "store": 9, "activity": 2},
+                "processors__max_concurrency": 3,
+            },
+            r"concurrency: activity: 2 is less than processors\.max_concurrency, 3",
+        ),
         ({"stage": "other"}, "stage: says 'other', but the file is named 'local'"),
     ],
 )
@@ -90,6 +97,31 @@ def test_deploy_waves_by_default_take_one_region_first(tmp_path: Path) -> None:
     stage = load_stage("local", write(tmp_path, regions=["us-east-1", "ap-south-1", "eu-west-1"]))
 
     assert stage.deploy_waves == [["us-east-1"], ["ap-south-1", "eu-west-1"]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_journals_form_a_ring_over_the_regions(tmp_path: Path, count: int) -> None:
+    regions = ["us-east-1", "ap-south-1", "eu-west-1"][:count]
+    stage = load_stage("local", write(tmp_path, regions=regions))
+
+    if count == 1:
+        assert stage.journal_region("us-east-1") is stage.journaled_region("us-east-1") is None
+        return
+    assert {stage.journal_region(region) for region in regions} == set(regions)
+    for region in regions:
+        following = stage.journal_region(region)
+        assert following is not None
+        assert following != region
+        assert stage.journaled_region(following) == region
+
+
+def test_dlqs_are_those_of_the_processors_of_async_invocations_and_with_two_regions_of_the_journal(
+    tmp_path: Path,
+) -> None:
+    two, one = load_stage("local"), load_stage("local", write(tmp_path, regions=["us-east-1"]))
+
+    assert one.dlqs == ("atoll-local-store-dlq", "atoll-local-activity-dlq", "atoll-local-async-dlq")
+    assert two.dlqs == (*one.dlqs, "atoll-local-journal-dlq")
 
 
 def test_require_region_when_not_in_the_stage_names_those_that_are() -> None:
