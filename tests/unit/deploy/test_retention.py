@@ -10,6 +10,8 @@ import pytest
 from ops.stage import load_stage, stage_names
 from tests.unit.deploy.resolved import Resolved
 
+# Takes what the bus could not encrypt or decrypt with the key.
+NOT_UNDER_THE_KEY = {"BusDlq"}
 HOLDS_DATA = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup")
 Stack = Callable[[str], Resolved]
 
@@ -38,7 +40,16 @@ def test_everything_is_under_the_customer_key_exactly_where_the_stage_asks(stack
     }
     used |= {logical_id: own.get("KmsMasterKeyId") for logical_id, own in resolved.of_type("AWS::SNS::Topic").items()}
     named = {resolved.arn(key) for key in resolved.of_type("AWS::KMS::Key")} | set(resolved.of_type("AWS::KMS::Key"))
-    assert {logical_id for logical_id, key in used.items() if (key in named) != bool(keys)} == set()
+    wrong = {logical_id for logical_id, key in used.items() if (key in named) != bool(keys)}
+    assert wrong == (NOT_UNDER_THE_KEY if keys else set())
+
+
+def test_bus_under_the_key_has_a_dlq_that_does_not_depend_on_it(stack: Stack) -> None:
+    resolved = stack("prod")
+
+    bus = resolved.of_type("AWS::Events::EventBus")["Bus"]
+    assert bus["DeadLetterConfig"] == {"Arn": resolved.arn("BusDlq")}
+    assert resolved.of_type("AWS::SQS::Queue")["BusDlq"]["SqsManagedSseEnabled"] is True
 
 
 @pytest.mark.parametrize("name", stage_names())
