@@ -200,6 +200,7 @@ class LocalCloudSettings(_Section):
 
     port: int = Field(ge=1024, le=65535)
     replication_lag_ms: int = Field(ge=0, le=60_000)
+    enforce_iam: bool = Field(description="whether a function may do only what its role grants, as on AWS")
 
 
 class Stage(_Section):

@@ -145,6 +145,7 @@ def up(
             record=stage.dns.record,
             port=stage.local_cloud.port,
             lag_ms=stage.local_cloud.replication_lag_ms,
+            enforce_iam=stage.local_cloud.enforce_iam,
             handlers_through_proxy=handlers_through_proxy,
         )
         cloud = _start(settings, directory, progress)

@@ -138,6 +138,17 @@ REPLACEMENTS = (
         "A stage file names the audience before there is one. Cognito draws a client's id at random; here it is the "
         "client's name.",
     ),
+    Replacement(
+        "app.pin_request_origin",
+        ("source_ip", "secure_transport"),
+        "AWS is reached over TLS only, this machine's loopback without: with IAM enforced, every policy that denies "
+        "plain HTTP would deny everything.",
+    ),
+    Replacement(
+        "core.iam_actions.extract_resource_arn",
+        ("service", "method", "path", "headers", "body", "query_params", "region", "account_id"),
+        "The resource of DescribeEventBus is the bus; ministack holds the call against a rule of the default bus.",
+    ),
     Replacement("app.app", ("scope", "receive", "send"), "Carries the control endpoint /_atoll/ and the ticks."),
 )
 
@@ -570,6 +581,8 @@ class Emulator:
             "services.eventbridge._dispatch_to_event_bus": self.dispatch_to_bus,
             "services.cognito._create_user_pool": self.identities.create_pool,
             "services.cognito._create_user_pool_client": self.identities.create_client,
+            "app.pin_request_origin": self.pin_request_origin,
+            "core.iam_actions.extract_resource_arn": self.extract_resource_arn,
             "app.app": self.serve,
         }.items():
             owner, name = _owner(target)
@@ -647,6 +660,28 @@ class Emulator:
             self._original["services.eventbridge._dispatch_to_event_bus"](
                 spec, event, rule, event_path, target_input_payload
             )
+
+    # --- IAM ---------------------------------------------------------------------------------------------------
+
+    def pin_request_origin(self, source_ip: str, secure_transport: bool) -> None:
+        self._original["app.pin_request_origin"](source_ip, True)
+
+    def extract_resource_arn(  # noqa: PLR0917 (the emulator's own parameters)
+        self,
+        service: str,
+        method: str,
+        path: str,
+        headers: Any,
+        body: bytes,
+        query_params: Any,
+        region: str,
+        account_id: str,
+    ) -> str:
+        if service == "events" and headers.get("x-amz-target") == "AWSEvents.DescribeEventBus":
+            name = str(json.loads(body or b"{}").get("Name") or "default")
+            return name if name.startswith("arn:") else f"arn:aws:events:{region}:{account_id}:event-bus/{name}"
+        original = self._original["core.iam_actions.extract_resource_arn"]
+        return str(original(service, method, path, headers, body, query_params, region, account_id))
 
     # --- HTTP --------------------------------------------------------------------------------------------------
 
@@ -777,6 +812,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     parser.add_argument("--lag-ms", type=float, default=200.0, help="default lag of replication between two regions")
     parser.add_argument("--endpoint-port", type=int, default=0, help="where faults can be injected; 0: nowhere")
     parser.add_argument("--handlers-endpoint", default="", help="AWS endpoint for the functions (default: this port)")
+    parser.add_argument(
+        "--enforce-iam",
+        action="store_true",
+        help="let functions do only what their roles grant; the key `test` does all",
+    )
     parser.add_argument("--cloud-id", default="", help="echoed by /_atoll/status")
     options = parser.parse_args(arguments)
     hold_lifeline()
@@ -789,6 +829,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         MINISTACK_APIGW_JWKS_TIMEOUT_SECONDS="30",
         # The keys that user pools sign with: of this cloud alone, and gone with it.
         STATE_DIR=str(Path(tempfile.gettempdir()) / "emulator"),
+        AUTH=str(options.enforce_iam).lower(),
         AWS_ENDPOINT_URL=options.handlers_endpoint or f"http://127.0.0.1:{options.port}",
     )
     os.environ.setdefault("LOG_LEVEL", "WARNING")

@@ -52,6 +52,7 @@ class Settings:
     record: str
     port: int
     lag_ms: float
+    enforce_iam: bool
     handlers_through_proxy: bool = True
 
 
@@ -91,6 +92,7 @@ class Supervisor:
             "emulator",
             *("--port", str(ports["emulator"]), "--endpoint-port", str(ports["proxy"])),
             *("--lag-ms", str(settings.lag_ms)),
+            *(["--enforce-iam"] if settings.enforce_iam else []),
             *("--handlers-endpoint", handlers_endpoint, "--cloud-id", cloud_id),
         )
         self._spawn(

@@ -11,11 +11,10 @@ from typing import Any
 
 import boto3
 import pytest
-import yaml
 from moto import mock_aws
 
 from ops.aws import Cloud
-from ops.stage import Stage, stage_file
+from ops.stage import Stage
 
 READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan)@)")
 SETTINGS: dict[str, Any] = {
@@ -54,12 +53,6 @@ SETTINGS: dict[str, Any] = {
     "tracing": {"enabled": False, "rate": 1, "reservoir_per_s": 1},
     "health_check": {"interval_s": 10, "failure_threshold": 2},
     "dns": {"zone": "atoll.example", "record": "api.atoll.example", "ttl_s": 10},
-}
-# What the toolkit's tests do not look at is as the local stage has it.
-SETTINGS |= {
-    name: section
-    for name, section in yaml.safe_load(stage_file("local").read_text(encoding="utf-8")).items()
-    if name in ("access", "encryption", "alarms", "tracing")
 }
 QUEUES = ("store", "store-dlq", "activity", "activity-dlq", "async-dlq", "journal-dlq")
 
