@@ -171,6 +171,15 @@ class NetworkSettings(_Section):
             raise ValueError(f"endpoint_zones: {self.endpoint_zones} is more than zones: {self.zones}")
         return self
 
+    def require_prefix_lists(self, regions: list[str]) -> None:
+        """Raise ValueError when one of ``regions`` has no prefix list; say how to find the first that is missing."""
+        without = [region for region in regions if region not in self.dynamodb_prefix_lists]
+        if without:
+            raise ValueError(
+                f"network: dynamodb_prefix_lists: none for {', '.join(without)}; `aws ec2 "
+                f"describe-managed-prefix-lists --region {without[0]}` has it as com.amazonaws.{without[0]}.dynamodb"
+            )
+
 
 class EncryptionSettings(_Section):
     """Whose keys encrypt what rests: AWS's own, or one customer-managed key a region."""
@@ -259,13 +268,8 @@ class Stage(_Section):
             raise ValueError(f"waves: they must name each of regions {self.regions} exactly once, and name {waved}")
         if self.domain is not None and set(self.domain.certificates) != set(self.regions):
             raise ValueError(f"domain: certificates: they must be named for each of regions {self.regions}")
-        if self.network is not None and (
-            without := sorted(set(self.regions) - set(self.network.dynamodb_prefix_lists))
-        ):
-            raise ValueError(
-                f"network: dynamodb_prefix_lists: none for {', '.join(without)}; `aws ec2 describe-managed-prefix-lists "
-                f"--region {without[0]}` lists com.amazonaws.{without[0]}.dynamodb with its id"
-            )
+        if self.network is not None:
+            self.network.require_prefix_lists(self.regions)
         return self
 
     @property

@@ -118,7 +118,7 @@ def test_load_stage_with_a_network_reads_it(tmp_path: Path) -> None:
         ({"cidr": "10.0.1.0/20"}, r"network\.cidr: 10\.0\.1\.0/20 has host bits set"),
         (
             {"dynamodb_prefix_lists": {"us-east-1": "pl-02cd2c6b"}},
-            "network: dynamodb_prefix_lists: none for ap-south-1",
+            "dynamodb_prefix_lists: none for ap-south-1",
         ),
         (
             {"dynamodb_prefix_lists": {"us-east-1": "com.amazonaws.us-east-1.dynamodb", "ap-south-1": "pl-66a7420f"}},
