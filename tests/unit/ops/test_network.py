@@ -9,7 +9,7 @@ from moto import mock_aws
 from ops import network
 from ops.aws import Cloud
 from ops.errors import RefusedError
-from ops.stage import Stage, load_stage
+from ops.stage import ROOT, Stage, load_stage
 
 REGIONS = ["us-east-1", "ap-south-1"]
 
@@ -64,6 +64,17 @@ def test_monthly_usd_is_endpoints_by_zones_by_hours(name: str, endpoint_zones: i
         stage = changed(stage, endpoint_zones=endpoint_zones)
 
     assert round(network.monthly_usd(stage), 2) == usd
+
+
+def test_readme_states_what_the_choices_cost() -> None:
+    prod = load_stage("prod")
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "endpoint_zones" in line]
+
+    for stage in (load_stage("dev"), prod, changed(prod, endpoint_zones=1)):
+        assert stage.network
+        count, zones = len(network.interface_endpoints(stage)), stage.network.endpoint_zones
+        cells = f"`endpoint_zones: {zones}` | {count} × {zones} | {network.monthly_usd(stage):.2f} |"  # noqa: RUF001
+        assert [row for row in rows if f"`{stage.stage}.yml`" in row and row.endswith(cells)], cells
 
 
 def test_monthly_usd_without_tracing_has_an_endpoint_less() -> None:
