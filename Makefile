@@ -43,7 +43,7 @@ test: setup ## Lint, then every test
 	@$(BIN)/pytest -q -n 2 tests/unit tests/notebooks tests/browser
 	@$(BIN)/pytest -q --durations=5 tests/local
 
-lint: setup ## ruff, mypy, cfn-lint on each stage's packaged template, notebooks without outputs
+lint: setup ## ruff, mypy, cfn-lint and our cfn-guard rules on each stage's packaged template, notebooks without outputs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/nbstripout --verify notebooks/*.ipynb
@@ -52,6 +52,7 @@ lint: setup ## ruff, mypy, cfn-lint on each stage's packaged template, notebooks
 	  AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none node_modules/.bin/sls package --stage $$stage --package .atoll/lint/$$stage >.atoll/lint.log 2>&1 \
 	    || { cat .atoll/lint.log; exit 1; }; done
 	@$(BIN)/cfn-lint $(foreach stage,$(STAGES),.atoll/lint/$(stage)/cloudformation-template-update-stack.json)
+	@$(BIN)/python -m tests.guard .atoll/lint
 
 lab: setup ## JupyterLab on the local cloud
 	@$(BIN)/ops up --stage local

@@ -1,9 +1,10 @@
 """Deploy the regional stack with the Serverless Framework, region by region in the stage's waves.
 
-1. Package every region; all packages must hold the same code, or nothing is deployed.
-2. Deploy wave by wave; the regions of a wave side by side. Each region must come up: its stack complete and its
+1. Check what the stage file says of AWS's own networks; a mistake there would show only when functions reach nothing.
+2. Package every region; all packages must hold the same code, or nothing is deployed.
+3. Deploy wave by wave; the regions of a wave side by side. Each region must come up: its stack complete and its
    API accepting for that region.
-3. A red region stops the rollout, and every region touched by it goes back to what it ran before.
+4. A red region stops the rollout, and every region touched by it goes back to what it ran before.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import httpx
 
-from ops import stack, token
+from ops import network, stack, token
 from ops.aws import Cloud, explained
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.fanout import each
@@ -71,13 +72,14 @@ def deploy(cloud: Cloud, regions: list[str] | None = None, progress: Progress = 
     Raises:
         UsageError: a region is not in the stage, the Serverless Framework is not installed, or there is no token for
             the check of a region; nothing was deployed.
-        RefusedError: another rollout of the stage runs from this checkout.
+        RefusedError: another rollout of the stage runs from this checkout, or a prefix list is not DynamoDB's.
         OpsError: packaging failed; nothing was deployed.
     """
     wanted = [cloud.stage.require_region(region) for region in regions] if regions else cloud.stage.regions
     tokens = token.for_stage(cloud)
     tokens.get()  # a region that could not be asked afterwards is not deployed
     with _alone(cloud.stage):
+        network.check_prefix_lists(cloud, wanted)
         try:
             packages = {package.region: package for package in package_regions(cloud.stage, wanted, progress)}
             return _in_waves(cloud, packages, tokens, progress)

@@ -1,6 +1,7 @@
 """Prices and quotas that plans estimate with: list prices in US dollars, before any free allowance.
 
-Each has its source. Prices are those of us-east-1 where they differ by region; they were read on 2026-09-20.
+Each has its source. Prices are those of us-east-1 where they differ by region; they were read on 2026-09-20, unless a
+line says otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ HOSTED_ZONE_USD_PER_MONTH = 0.50
 HEALTH_CHECK_USD_PER_MONTH = 0.50
 # Each of: HTTPS, an interval of 10 s instead of 30 s.
 HEALTH_CHECK_OPTION_USD_PER_MONTH = 1.00
+
+HOURS_PER_MONTH = 730  # 8,760 hours of a year by 12, as AWS's own calculator counts
+
+# An interface endpoint, by zone. What passes costs 0.01 a GB more; gateway endpoints (DynamoDB, S3) cost nothing.
+# https://aws.amazon.com/privatelink/pricing/, read on 2026-11-22
+INTERFACE_ENDPOINT_USD_PER_ZONE_HOUR = 0.01
 
 # Events to targets that EventBridge delivers, a second, by default. A replay is delivered at this rate at most.
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html (invocations throttle limit)

@@ -7,13 +7,14 @@ stage name here, and in serverless.yml by the same rule: ``atoll-<stage>[-<part>
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from ops.errors import UsageError
 
@@ -35,6 +36,7 @@ RouteKey = Annotated[str, StringConstraints(pattern=r"^(GET|POST) /[a-z_{}/.]+$"
 CertificateArn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+$")
 ]
+PrefixListId = Annotated[str, StringConstraints(pattern=r"^pl-[0-9a-f]{8,17}$")]
 # What CloudWatch Logs accepts.
 RetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
 
@@ -138,6 +140,9 @@ class DomainSettings(_Section):
     certificates: dict[Region, CertificateArn]
 
 
+_PRIVATE = [ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+
+
 class NetworkSettings(_Section):
     """The VPC of each region: private subnets only, no way to the internet."""
 
@@ -145,12 +150,35 @@ class NetworkSettings(_Section):
     zones: Literal[2, 3]
     endpoint_zones: Literal[1, 2, 3] = Field(description="zones with interface endpoints: billed per zone and hour")
     flow_log_retention_days: RetentionDays
+    dynamodb_prefix_lists: dict[Region, PrefixListId] = Field(
+        description="AWS's own id, a region, of its list of DynamoDB's addresses: the functions may reach these"
+    )
+
+    @field_validator("cidr")
+    @classmethod
+    def _private_block(cls, cidr: str) -> str:
+        try:
+            network = ipaddress.IPv4Network(cidr)
+        except ValueError as error:
+            raise ValueError(str(error)) from error
+        if not any(network.subnet_of(block) for block in _PRIVATE):
+            raise ValueError(f"{cidr} is not inside {', '.join(map(str, _PRIVATE))} (RFC 1918)")
+        return cidr
 
     @model_validator(mode="after")
     def _endpoints_in_zones(self) -> NetworkSettings:
         if self.endpoint_zones > self.zones:
             raise ValueError(f"endpoint_zones: {self.endpoint_zones} is more than zones: {self.zones}")
         return self
+
+    def require_prefix_lists(self, regions: list[str]) -> None:
+        """Raise ValueError when one of ``regions`` has no prefix list; say how to find the first that is missing."""
+        without = [region for region in regions if region not in self.dynamodb_prefix_lists]
+        if without:
+            raise ValueError(
+                f"network: dynamodb_prefix_lists: none for {', '.join(without)}; `aws ec2 "
+                f"describe-managed-prefix-lists --region {without[0]}` has it as com.amazonaws.{without[0]}.dynamodb"
+            )
 
 
 class EncryptionSettings(_Section):
@@ -242,6 +270,8 @@ class Stage(_Section):
             raise ValueError("api_url: with a domain, a region's API answers under the domain only")
         if self.domain is not None and set(self.domain.certificates) != set(self.regions):
             raise ValueError(f"domain: certificates: they must be named for each of regions {self.regions}")
+        if self.network is not None:
+            self.network.require_prefix_lists(self.regions)
         return self
 
     @model_validator(mode="after")

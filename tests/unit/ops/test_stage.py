@@ -127,3 +127,43 @@ def test_dlqs_are_those_of_the_processors_of_async_invocations_and_with_two_regi
 def test_require_region_when_not_in_the_stage_names_those_that_are() -> None:
     with pytest.raises(UsageError, match=r"'eu-west-1' is not in stage 'local'; accepted: us-east-1, ap-south-1"):
         load_stage("local").require_region("eu-west-1")
+
+
+NETWORK: dict[str, object] = {
+    "cidr": "10.0.0.0/20",
+    "zones": 2,
+    "endpoint_zones": 1,
+    "flow_log_retention_days": 7,
+    "dynamodb_prefix_lists": {"us-east-1": "pl-02cd2c6b", "ap-south-1": "pl-66a7420f"},
+}
+
+
+def test_load_stage_with_a_network_reads_it(tmp_path: Path) -> None:
+    network = load_stage("local", write(tmp_path, network=NETWORK)).network
+
+    assert network is not None
+    assert network.dynamodb_prefix_lists["ap-south-1"] == "pl-66a7420f"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"endpoint_zones": 3}, r"network: endpoint_zones: 3 is more than zones: 2"),
+        ({"zones": 1}, r"network\.zones: "),
+        ({"cidr": "172.50.0.0/20"}, r"network\.cidr: 172\.50\.0\.0/20 is not inside 10\.0\.0\.0/8"),
+        ({"cidr": "10.0.1.0/20"}, r"network\.cidr: 10\.0\.1\.0/20 has host bits set"),
+        (
+            {"dynamodb_prefix_lists": {"us-east-1": "pl-02cd2c6b"}},
+            "dynamodb_prefix_lists: none for ap-south-1",
+        ),
+        (
+            {"dynamodb_prefix_lists": {"us-east-1": "com.amazonaws.us-east-1.dynamodb", "ap-south-1": "pl-66a7420f"}},
+            r"network\.dynamodb_prefix_lists\.us-east-1: ",
+        ),
+    ],
+)
+def test_load_stage_with_a_mistake_in_its_network_names_it(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_stage("local", write(tmp_path, network=NETWORK | change))
