@@ -13,8 +13,9 @@ from typing import Any, cast
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from handlers.core import tracing
 from handlers.core.delivery import MalformedDeliveryError
-from handlers.core.observability import aws_failure, error_code, log_unexpected, logger
+from handlers.core.observability import aws_failure, error_code, follow_trace, log_unexpected, logger
 from handlers.core.table import EventConflictError
 
 # Its own messages of a failed batch would repeat what is logged below, with messages that may quote data.
@@ -25,6 +26,9 @@ def each(event: dict[str, Any], context: Any, work: Callable[[SQSRecord], None])
     """Do the work for each message; answer with the failures (ReportBatchItemFailures)."""
 
     def run(record: SQSRecord) -> None:
+        # Of the message, until the event in it says which one brought it.
+        carried = tracing.of_header(record.attributes.aws_trace_header)
+        follow_trace(None if carried is None else carried.id)
         with failure_logged(record.message_id, record.attributes.approximate_receive_count):
             work(record)
 
