@@ -11,13 +11,14 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from moto import mock_aws
 
 from ops.aws import Cloud
-from ops.stage import Stage
+from ops.stage import Stage, stage_file
 
 READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan)@)")
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "stage": "unit",
     "account": None,
     "home_region": "us-east-1",
@@ -32,8 +33,15 @@ SETTINGS = {
     "table": {"event_retention_days": 30, "point_in_time_recovery": True, "deletion_protection": True},
     "idempotency": {"window_s": 86400, "in_progress_timeout_s": 30},
     "archive": {"retention_days": 7},
+    "journal": {"retention_days": 5},
     "health_check": {"interval_s": 10, "failure_threshold": 2},
     "dns": {"zone": "atoll.example", "record": "api.atoll.example", "ttl_s": 10},
+}
+# What the toolkit's tests do not look at is as the local stage has it.
+SETTINGS |= {
+    name: section
+    for name, section in yaml.safe_load(stage_file("local").read_text(encoding="utf-8")).items()
+    if name in ("access", "encryption", "alarms", "tracing")
 }
 QUEUES = ("store", "store-dlq", "activity", "activity-dlq")
 

@@ -55,6 +55,8 @@ def test_load_stage_with_a_name_that_is_no_name_refuses(name: str) -> None:
         ({"waves": [["us-east-1"]]}, "waves: they must name each of regions"),
         ({"account": 123}, "account: "),
         ({"api_url": "http://example.com"}, "api_url: "),
+        ({"tracing__rate": 0.5}, "tracing: rate and reservoir_per_s: must be 0 where tracing is not enabled"),
+        ({"alarms__period_s": 45}, r"alarms\.period_s: "),
         ({"stage": "other"}, "stage: says 'other', but the file is named 'local'"),
     ],
 )
