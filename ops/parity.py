@@ -2,8 +2,10 @@
 
 What a stack consists of is read from the stack itself, so that a resource nobody thought of is compared too. Values
 that must differ (region names, account, API and deployment identifiers, time stamps in artifact keys) are replaced by
-placeholders before they are compared. What always holds: nothing is written, and no code is downloaded; two functions
-have the same code when Lambda's own SHA-256 of their packages is the same.
+placeholders before they are compared; what is the same text everywhere is equal, whichever regions it names (the alarms
+on each peer are in every region's template, and a condition leaves out the region's own). What always holds: nothing is
+written, and no code is downloaded; two functions have the same code when Lambda's own SHA-256 of their packages is the
+same.
 
 A notebook calls ``compare(cloud)`` and shows ``.summary()``, ``.frame()`` and ``.checks()``.
 """
