@@ -22,17 +22,13 @@ class _Batch:
 
     def __init__(self, records: list[dict[str, Any]]) -> None:
         self._failures: dict[str, Exception] = {}
-        self._messages: dict[str, list[str]] = {}
-        deliveries: list[delivery.Delivery] = []
+        self._deliveries: dict[str, delivery.Delivery] = {}
         for record in records:
             try:
-                parsed = delivery.parse(record["body"])
+                self._deliveries[record["messageId"]] = delivery.parse(record["body"])
             except delivery.MalformedDeliveryError as error:
                 self._failures[record["messageId"]] = error
-                continue
-            deliveries.append(parsed)
-            self._messages.setdefault(parsed.event_key, []).append(record["messageId"])
-        buckets = activity.group(deliveries)
+        buckets = activity.group(self._deliveries.values())
         known = activity.read(aws.dynamodb(), list(buckets), settings())
         for bucket, members in buckets.items():
             self._count(bucket, members, known[bucket])
@@ -41,16 +37,20 @@ class _Batch:
         try:
             counted = activity.count(aws.dynamodb(), bucket, members, known, settings())
         except Exception as error:  # noqa: BLE001 kept, and raised again for each message of the bucket
-            for member in members:
-                self._failures.update(dict.fromkeys(self._messages[member.event_key], error))
+            keys = {member.event_key for member in members}
+            failed = (message for message, parsed in self._deliveries.items() if parsed.event_key in keys)
+            self._failures.update(dict.fromkeys(failed, error))
             return
         observability.count("EventsCounted", counted.new)
         observability.count("EventsAlreadyCounted", counted.known)
         for member in members:
+            observability.follow_trace(member.trace_id)
             observability.logger.info("counted", event_key=member.event_key, correlation_id=member.correlation_id)
 
     def report(self, record: SQSRecord) -> None:
         """Raise what went wrong with this message, if anything did."""
+        if parsed := self._deliveries.get(record.message_id):
+            observability.follow_trace(parsed.trace_id)
         if failure := self._failures.get(record.message_id):
             raise failure
 

@@ -28,6 +28,8 @@ def _ingest(request: http.Request) -> http.Answer:
         region=settings().region,
         tenant=request.tenant,
         correlation_id=request.correlation_id,
+        trace_id=observability.trace().id,
+        trace_header=observability.trace().header(settings().trace_rate),
         remaining_ms=request.remaining_ms,
         reserve_ms=Intake.reserve(remaining_ms),
     )

@@ -11,6 +11,7 @@ from handlers.core.settings import settings
 def _status(request: http.Request) -> http.Answer:
     checks = health.check_all(settings())
     healthy = all(check["ok"] for check in checks.values())
+    observability.gauge("Unhealthy", 0 if healthy else 1)
     body = {
         "status": "ok" if healthy else "degraded",
         "region": settings().region,

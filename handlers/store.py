@@ -12,6 +12,7 @@ from handlers.core.settings import settings
 
 def _store(record: SQSRecord) -> None:
     event = delivery.parse(record.body)
+    observability.follow_trace(event.trace_id)
     facts: dict[str, Any] = {"event_key": event.event_key, "correlation_id": event.correlation_id}
     try:
         result = table.store(aws.dynamodb(), event, settings())

@@ -2,8 +2,10 @@
 
 What a stack consists of is read from the stack itself, so that a resource nobody thought of is compared too. Values
 that must differ (region names, account, API and deployment identifiers, time stamps in artifact keys) are replaced by
-placeholders before they are compared. What always holds: nothing is written, and no code is downloaded; two functions
-have the same code when Lambda's own SHA-256 of their packages is the same.
+placeholders before they are compared; what is the same text everywhere is equal, whichever regions it names (the alarms
+on each peer are in every region's template, and a condition leaves out the region's own). What always holds: nothing is
+written, and no code is downloaded; two functions have the same code when Lambda's own SHA-256 of their packages is the
+same.
 
 A notebook calls ``compare(cloud)`` and shows ``.summary()``, ``.frame()`` and ``.checks()``.
 """
@@ -109,10 +111,15 @@ class Parity:
 
 @dataclass(frozen=True)
 class _Thing:
-    """One resource as one region has it, normalised. ``modified`` is empty when the service does not say."""
+    """One resource as one region has it, normalised. ``modified`` is empty when the service does not say.
+
+    ``literal`` is a digest of it with its region names as they are: a text that names regions and is the same in all
+    of them (the alarms on each peer, a dashboard across regions) is equal, whichever of them it is read in.
+    """
 
     fields: Any
     modified: str = ""
+    literal: str = ""
 
 
 # aspect -> resource -> thing
@@ -147,6 +154,10 @@ def _compare(aspect: str, resource: str, things: Mapping[str, _Thing | None]) ->
     if len(present) < len(things):
         shown = {region: ABSENT if thing is None else "present" for region, thing in things.items()}
         yield Row(aspect, resource, False, shown, ahead)
+        return
+    literal = {thing.literal for thing in present.values()}
+    if len(literal) == 1 and "" not in literal:
+        yield Row(aspect, resource, True, dict.fromkeys(present, literal.pop()), "")
         return
     flat = {region: dict(_flatten("", thing.fields)) for region, thing in present.items()}
     paths = sorted({path for fields in flat.values() for path in fields})
@@ -346,12 +357,13 @@ class _Reader:
             properties = resource.get("Properties", {})
             if resource.get("Type") == "AWS::Lambda::Version":
                 properties.pop("CodeSha256", None)
-            found[self.normal.text(logical)] = _Thing(self.normal.value(resource), modified)
+            found[self.normal.text(logical)] = self._described(resource, modified)
         for section, content in template.items():
-            # A mapping is keyed by region: it must name the same ones everywhere.
-            same = content if section == "Mappings" else self.normal.value(content)
-            found[f"[{section}]"] = _Thing(same, modified)
+            found[f"[{section}]"] = self._described(content, modified)
         return found
+
+    def _described(self, content: Any, modified: str) -> _Thing:
+        return _Thing(self.normal.value(content), modified, _digest(content))
 
     def code(self) -> dict[str, _Thing]:
         return {

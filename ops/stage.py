@@ -198,10 +198,14 @@ class ConcurrencySettings(_Section):
 
 
 class AlarmSettings(_Section):
-    """From where on a region counts as unhealthy. Windows are five minutes unless a name says otherwise."""
+    """From where on a region counts as unhealthy, in three of five periods. docs/alarms.md explains each."""
 
+    period_s: Literal[10, 30, 60, 300] = Field(description="AWS's own metrics come by the minute: 60 or more there")
+    combined: bool = Field(description="metric math and composite alarms; false for a cloud without them")
+    min_requests: int = Field(ge=1, description="a period with fewer has no error rate")
     error_rate_percent: float = Field(gt=0, le=100)
     p99_latency_ms: int = Field(ge=1)
+    function_errors: int = Field(ge=1)
     throttles: int = Field(ge=1)
     queue_age_s: int = Field(ge=1)
     dlq_depth: int = Field(ge=1)
@@ -214,6 +218,12 @@ class TracingSettings(_Section):
     enabled: bool
     rate: float = Field(ge=0, le=1)
     reservoir_per_s: int = Field(ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _nothing_sampled_when_off(self) -> TracingSettings:
+        if not self.enabled and (self.rate or self.reservoir_per_s):
+            raise ValueError("rate and reservoir_per_s: must be 0 where tracing is not enabled")
+        return self
 
 
 class JournalSettings(_Section):

@@ -63,6 +63,8 @@ class Intake:
     region: str
     tenant: str
     correlation_id: str
+    trace_id: str
+    trace_header: str
     remaining_ms: Callable[[], int]
     reserve_ms: int = RESERVE_MS
     now: Callable[[], datetime] = timestamps.now
@@ -146,6 +148,7 @@ class Intake:
             "event_key": variant.key,
             "tenant": self.tenant,
             "correlation_id": self.correlation_id,
+            "trace_id": self.trace_id,
             "accepted_at": accepted_at,
             "accepted_region": self.region,
         }
@@ -154,7 +157,13 @@ class Intake:
         detail = f'{head[:-1]},"event":{variant.event.text}}}'
         # EventBridge archives and replays by this time: it has to be when we accepted the event, not the event's own.
         moment = timestamps.parse(accepted_at)
-        return Entry(event_key=variant.key, detail_type=variant.event.type, time=moment, detail=detail)
+        return Entry(
+            event_key=variant.key,
+            detail_type=variant.event.type,
+            time=moment,
+            detail=detail,
+            trace_header=self.trace_header,
+        )
 
     @staticmethod
     def _each(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:

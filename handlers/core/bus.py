@@ -34,12 +34,13 @@ _LONGEST_PAUSE_S = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event on its way to the bus; ``detail`` is JSON text."""
+    """One event on its way to the bus; ``detail`` is JSON text, ``trace_header`` what X-Ray follows it by."""
 
     event_key: str
     detail_type: str
     time: datetime
     detail: str
+    trace_header: str
 
     @property
     def size_bytes(self) -> int:
@@ -118,4 +119,5 @@ class Bus:
             "DetailType": entry.detail_type,
             "Time": entry.time,
             "Detail": entry.detail,
+            "TraceHeader": entry.trace_header,
         }

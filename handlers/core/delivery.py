@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from handlers.core import cloudevents, strictjson, timestamps
+from handlers.core import cloudevents, strictjson, timestamps, tracing
 
 _EVENT_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CORRELATION_ID = re.compile(r"[!-~]{1,128}")  # what ingest takes from a caller
@@ -29,11 +29,15 @@ class MalformedDeliveryError(Exception):
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery of an accepted event. ``event`` is the CloudEvent, ``text`` its canonical JSON."""
+    """One delivery of an accepted event. ``event`` is the CloudEvent, ``text`` its canonical JSON.
+
+    ``trace_id`` is of the request that brought it; None for what was accepted before there was one.
+    """
 
     event_key: str
     tenant: str
     correlation_id: str
+    trace_id: str | None
     accepted_at: datetime
     accepted_region: str
     event: dict[str, Any]
@@ -74,6 +78,8 @@ def parse(body: str) -> Delivery:
     for name in cloudevents.REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
             raise MalformedDeliveryError(f"detail.event.{name}: missing or not a string", key)
+    # Nothing depends on it but finding things again: never a reason to refuse an event.
+    trace_id = detail["trace_id"] if tracing.is_trace_id(detail.get("trace_id")) else None
     try:
         text = strictjson.canonical(event)
     except strictjson.MalformedError as error:
@@ -82,6 +88,7 @@ def parse(body: str) -> Delivery:
         event_key=key,
         tenant=detail["tenant"],
         correlation_id=detail["correlation_id"],
+        trace_id=trace_id,
         accepted_at=_time("detail.accepted_at", detail["accepted_at"], key),
         accepted_region=detail["accepted_region"],
         event=event,

@@ -1,8 +1,8 @@
 """Logs, metrics and traces of a function, and the rule for all three: nothing of an event's data ever enters them.
 
-Every log line carries the correlation id; every metric the dimensions ``stage`` and ``service``. An unexpected error is
-logged by its type and the places it came through, without its message, because a message may quote what was parsed.
-Tracing is off until ``POWERTOOLS_TRACE_DISABLED`` is set to ``false`` (the X-Ray SDK must then be in the package).
+Every log line carries the trace id and the correlation id; every metric the dimensions ``stage`` and ``service``. An
+unexpected error is logged by its type and the places it came through, without its message, because a message may quote
+what was parsed. Segments are Lambda's own, recorded where the stage turns tracing on: docs/tracing.md.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handlers.core import tracing
 from handlers.core.settings import settings
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
-logger = Logger()
+# Powertools' own field for it would be there only where Lambda has set the variable.
+logger = Logger(xray_trace_id=None)
 
 
 @cache
@@ -38,29 +40,56 @@ def count(name: str, value: int = 1) -> None:
         _metrics().add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
+def gauge(name: str, value: float) -> None:
+    """Add one observation, a zero too: that it is there says that somebody looked."""
+    _metrics().add_metric(name=name, unit=MetricUnit.Count, value=value)
+
+
 def duration(name: str, value_ms: float) -> None:
     """Add one sample of a duration."""
     _metrics().add_metric(name=name, unit=MetricUnit.Milliseconds, value=round(value_ms, 3))
 
 
 def observed(handler: Handler) -> Handler:
-    """Make a function handler write its metrics when it ends, and trace where tracing is configured."""
+    """Make a function handler log under its trace, and write its metrics when it ends."""
 
     def run(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logger.clear_state()
         logger.append_keys(function_request_id=context.aws_request_id)
+        _begin_trace(event)
         try:
             return handler(event, context)
         finally:
             if _metrics().provider.metric_set:
                 _metrics().flush_metrics()
 
-    if os.environ.get("POWERTOOLS_TRACE_DISABLED", "true").lower() not in ("false", "0"):
-        return run
-    from aws_lambda_powertools import Tracer
+    return run
 
-    traced: Handler = Tracer().capture_lambda_handler(run, capture_response=False, capture_error=False)
-    return traced
+
+_trace: tracing.Trace | None = None
+
+
+def _begin_trace(event: dict[str, Any]) -> None:
+    global _trace  # noqa: PLW0603 of the one invocation that a function instance works on
+    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    _trace = tracing.of_invocation(os.environ.get(tracing.LAMBDA_VARIABLE), headers)
+    logger.append_keys(trace_id=_trace.id)
+    caller = tracing.of_caller(headers)
+    if caller is not None and caller.id != _trace.id:
+        # X-Ray cannot join a trace that began outside; whoever follows the caller's finds ours here.
+        logger.append_keys(caller_trace_id=caller.id)
+
+
+def trace() -> tracing.Trace:
+    """The trace of this invocation."""
+    if _trace is None:
+        raise RuntimeError("there is no invocation: only what a handler calls may ask for its trace")
+    return _trace
+
+
+def follow_trace(trace_id: str | None) -> None:
+    """Log under the trace of the message at hand from here on; under the invocation's own when it has none."""
+    logger.append_keys(trace_id=trace_id or trace().id)
 
 
 def set_correlation_id(value: str) -> None:

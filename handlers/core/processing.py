@@ -18,8 +18,8 @@ from typing import Any, cast
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from handlers.core import aws, deadletter
-from handlers.core.observability import aws_failure, count, error_code, log_unexpected, logger
+from handlers.core import aws, deadletter, tracing
+from handlers.core.observability import aws_failure, count, error_code, follow_trace, log_unexpected, logger
 from handlers.core.settings import queue_settings
 
 # An attempt to move a message takes 5 s at most, and the answer must still be given.
@@ -33,6 +33,9 @@ def each(event: dict[str, Any], context: Any, work: Callable[[SQSRecord], None])
     """Do the work for each message; answer with those that are to be retried (ReportBatchItemFailures)."""
 
     def run(record: SQSRecord) -> None:
+        # Of the message, until the event in it says which one brought it.
+        carried = tracing.of_header(record.attributes.aws_trace_header)
+        follow_trace(None if carried is None else carried.id)
         try:
             work(record)
         except Exception as error:

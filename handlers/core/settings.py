@@ -30,6 +30,7 @@ class Settings:
     idempotency_window_s: int
     in_progress_timeout_s: int
     event_retention_days: int
+    trace_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,18 @@ def _positive(value: str) -> int:
     return int(value)
 
 
+def _share(value: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError(f"is {value!r}; accepted: a number from 0 to 1")
+    return share
+
+
 # Field of the settings -> (environment variable, how it is read)
-_Variables = dict[str, tuple[str, Callable[[str], str | int | tuple[str, ...]]]]
+_Variables = dict[str, tuple[str, Callable[[str], str | int | float | tuple[str, ...]]]]
 _VARIABLES: _Variables = {
     "stage": ("ATOLL_STAGE", _text),
     "region": ("AWS_REGION", _text),
@@ -71,6 +82,7 @@ _VARIABLES: _Variables = {
     "idempotency_window_s": ("ATOLL_IDEMPOTENCY_WINDOW_S", _positive),
     "in_progress_timeout_s": ("ATOLL_IDEMPOTENCY_IN_PROGRESS_S", _positive),
     "event_retention_days": ("ATOLL_EVENT_RETENTION_DAYS", _positive),
+    "trace_rate": ("ATOLL_TRACE_RATE", _share),
 }
 _QUEUE_VARIABLES: _Variables = {
     "dlq_url": ("ATOLL_DLQ_URL", _text),

@@ -62,6 +62,8 @@ def event_item(delivery: Delivery, settings: Settings) -> Item:
         "written_region": {"S": settings.region},
         "written_at": {"S": timestamps.format_ms(timestamps.now())},
     }
+    if delivery.trace_id is not None:
+        item["trace_id"] = {"S": delivery.trace_id}
     item.update({name: {"S": delivery.event[name]} for name in _OPTIONAL if isinstance(delivery.event.get(name), str)})
     return item
 
@@ -102,6 +104,7 @@ def as_answer(item: dict[str, Any]) -> dict[str, Any]:
     names = ("event_key", "tenant", "accepted_at", "accepted_region", "correlation_id", "written_region", "written_at")
     return {
         **{name: item[name]["S"] for name in names},
+        **({"trace_id": item["trace_id"]["S"]} if "trace_id" in item else {}),
         "version": int(item["version"]["N"]),
         "event": strictjson.loads(item["event"]["S"]),
     }

@@ -30,6 +30,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
+from ops.local.alarms import Rule
+from ops.local.conditions import with_values
 from ops.local.gateway import Gateway, prepare_microburst
 from ops.local.processes import HOST, hold_lifeline
 from ops.local.replication import NS_PER_MS, ReplicationLog, Write, settled
@@ -40,6 +42,8 @@ from ops.local.workerlog import StderrTap
 MINISTACK_VERSION = "1.5.33"
 TICK_S = 1.0
 SAMPLE_EVERY_S = 5.0
+EVALUATE_EVERY_S = 2.0
+LATE_S = 60.0  # a data point may be stored this long after its time
 REPEAT_UNCHANGED_EVERY_S = 60.0
 PUMP_LIMIT = 500
 WARM_WORKERS = max(2, os.cpu_count() or 1)
@@ -149,6 +153,22 @@ REPLACEMENTS = (
         ("service", "method", "path", "headers", "body", "query_params", "region", "account_id"),
         "The resource of DescribeEventBus is the bus; ministack holds the call against a rule of the default bus.",
     ),
+    Replacement(
+        "services.cloudwatch._evaluate_alarm",
+        ("alarm",),
+        "An alarm is on its own metric and dimensions, on M of N periods, and treats missing data as it says. "
+        "ministack takes all dimensions of a metric together (a message in any queue is one in the DLQ) and one "
+        "period, and looks only when data come in.",
+    ),
+    *(
+        Replacement(
+            f"services.cloudformation.{module}._evaluate_conditions",
+            ("template", "params"),
+            "A condition may ask for the region and for a mapping; ministack compares the words 'AWS::Region' instead. "
+            "Each module that evaluates conditions has the function under a name of its own.",
+        )
+        for module in ("handlers", "changesets", "stacks")
+    ),
     Replacement("app.app", ("scope", "receive", "send"), "Carries the control endpoint /_atoll/ and the ticks."),
 )
 
@@ -174,6 +194,20 @@ _USED = {
         "stat_values",
     ),
     "services.cloudwatch._evaluate_all_alarms": (),
+    "services.cloudwatch._calc_stats": ("points",),
+    "services.cloudwatch._stat_value": ("stats", "stat_name", "points"),
+    "services.cloudwatch._dims_key": ("dims",),
+    "services.cloudwatch._record_history": (
+        "alarm_name",
+        "old_state",
+        "new_state",
+        "reason",
+        "alarm_type",
+        "reason_data",
+    ),
+    "services.cloudwatch._dispatch_alarm_actions": ("alarm", "old_state", "new_state", "reason"),
+    "services.cloudwatch._evaluate_parent_alarms": ("child", "seen"),
+    "services.apigateway._match_route": ("api_id", "method", "path"),
     "services.apigateway.find_api_scope": ("api_id",),
     "services.cognito._pool_id": (),
     "services.cognito._client_id": (),
@@ -209,6 +243,7 @@ _USED_STATE = (
     "services.eventbridge._event_buses",
     "services.cloudwatch._alarms",
     "services.cognito._user_pools",
+    "services.cloudwatch._metrics",
     "app._MAIN_LOOP",
 )
 
@@ -438,6 +473,7 @@ class Telemetry:
         self._lock = threading.Lock()
         self._last_samples: dict[tuple[Scope, str], tuple[QueueSample, float]] = {}
         self._next_sample_s = 0.0
+        self._next_evaluation_s = 0.0
         self.rejected_lines = 0
 
     def here(self) -> Scope:
@@ -459,9 +495,12 @@ class Telemetry:
     def throttle(self, scope: Scope, function: str) -> None:
         self.count(scope, "AWS/Lambda/Throttles", {"FunctionName": function}, 1)
 
-    def request(self, scope: Scope, api_id: str, stage: str, *, status: int, latency_ms: float) -> None:
+    def request(self, scope: Scope, api_id: str, stage: str, route: str, *, status: int, latency_ms: float) -> None:
         """https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html"""
-        for dimensions in ({"ApiId": api_id}, {"ApiId": api_id, "Stage": stage}):
+        of_stage = {"ApiId": api_id, "Stage": stage}
+        method, _, path = route.partition(" ")
+        of_route = [of_stage | {"Method": method, "Resource": path}] if path else []
+        for dimensions in ({"ApiId": api_id}, of_stage, *of_route):
             self.count(scope, "AWS/ApiGateway/Count", dimensions, 1)
             self.count(scope, "AWS/ApiGateway/4xx", dimensions, int(400 <= status < 500))
             self.count(scope, "AWS/ApiGateway/5xx", dimensions, int(status >= 500))
@@ -510,10 +549,51 @@ class Telemetry:
                     list(datum.counts),
                     None,
                 )
-        if data:
+        if now_s >= self._next_evaluation_s:  # without data too: that there are none may be what is wrong
+            self._next_evaluation_s = now_s + EVALUATE_EVERY_S
             for account, region in {key[:2] for key, _ in self._cloudwatch._alarms.all_items()}:
                 with self._responses.request_scope(account, region):
                     self._cloudwatch._evaluate_all_alarms()
+
+    def evaluate_alarm(self, alarm: dict[str, Any]) -> None:
+        """Stands in for ``_evaluate_alarm``: decide the state of one alarm of the current scope."""
+        if not alarm.get("MetricName"):
+            return
+        periods = int(alarm["EvaluationPeriods"])
+        rule = Rule(
+            threshold=float(alarm["Threshold"]),
+            comparison=alarm["ComparisonOperator"],
+            evaluation_periods=periods,
+            datapoints_to_alarm=int(alarm.get("DatapointsToAlarm") or periods),
+            treat_missing_data=alarm.get("TreatMissingData") or "missing",
+        )
+        observed = self._observed(alarm, rule.periods_looked_at)
+        before = alarm["StateValue"]
+        state = rule.decide(observed, before)
+        if state == before:
+            return
+        shown = ", ".join("-" if value is None else f"{value:g}" for value in observed)
+        reason = f"{alarm['ComparisonOperator']} {rule.threshold:g} decided on {shown} (oldest first)"
+        alarm.update(StateValue=state, StateReason=reason, StateUpdatedTimestamp=int(time.time()))
+        self._cloudwatch._record_history(alarm["AlarmName"], before, state, reason)
+        self._cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)
+        self._cloudwatch._evaluate_parent_alarms(alarm)
+
+    def _observed(self, alarm: dict[str, Any], periods: int) -> list[float | None]:
+        """The alarm's statistic in each of the last periods, oldest first."""
+        period_s, now_s = float(alarm["Period"]), time.time()
+        dimensions = {one["Name"]: one["Value"] for one in alarm.get("Dimensions") or []}
+        key = (alarm["Namespace"], alarm["MetricName"], self._cloudwatch._dims_key(dimensions))
+        points: list[list[Any]] = [[] for _ in range(periods)]
+        for point in reversed(self._cloudwatch._metrics.get(key) or []):
+            age_s = max(0.0, now_s - point["Timestamp"])
+            if age_s >= periods * period_s + LATE_S:
+                break
+            if age_s < periods * period_s:
+                points[-1 - int(age_s // period_s)].append(point)
+        name = alarm.get("ExtendedStatistic") or alarm.get("Statistic")
+        calc, value = self._cloudwatch._calc_stats, self._cloudwatch._stat_value
+        return [value(calc(of_period), name, of_period) if of_period else None for of_period in points]
 
     def _queues(self, now_s: float) -> list[tuple[Scope, Datum]]:
         """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
@@ -583,6 +663,10 @@ class Emulator:
             "services.cognito._create_user_pool_client": self.identities.create_client,
             "app.pin_request_origin": self.pin_request_origin,
             "core.iam_actions.extract_resource_arn": self.extract_resource_arn,
+            "services.cloudwatch._evaluate_alarm": self.telemetry.evaluate_alarm,
+            "services.cloudformation.handlers._evaluate_conditions": self.evaluate_conditions,
+            "services.cloudformation.changesets._evaluate_conditions": self.evaluate_conditions,
+            "services.cloudformation.stacks._evaluate_conditions": self.evaluate_conditions,
             "app.app": self.serve,
         }.items():
             owner, name = _owner(target)
@@ -645,8 +729,22 @@ class Emulator:
         )
         if owner is not None:
             latency_ms = (time.perf_counter() - started) * 1000
-            self.telemetry.request(Scope(*owner), api_id, stage, status=answer[0], latency_ms=latency_ms)
+            with self._responses.request_scope(*owner):
+                matched = self._api._match_route(api_id, method, "/" + path.lstrip("/")) or {}
+            route = matched.get("routeKey", "")
+            self.telemetry.request(Scope(*owner), api_id, stage, route, status=answer[0], latency_ms=latency_ms)
         return answer
+
+    # --- CloudFormation ----------------------------------------------------------------------------------------
+
+    def evaluate_conditions(self, template: dict[str, Any], params: dict[str, Any]) -> Any:
+        pseudo = {
+            "AWS::Region": self._responses.get_region(),
+            "AWS::AccountId": self._responses.get_account_id(),
+            "AWS::Partition": "aws",
+        }
+        evaluate = self._original["services.cloudformation.handlers._evaluate_conditions"]
+        return evaluate(with_values(template, pseudo), params)
 
     # --- EventBridge -------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "ATOLL_EVENT_RETENTION_DAYS": "30",
     "ATOLL_DLQ_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/atoll-test-store-dlq",
     "ATOLL_MAX_RECEIVE_COUNT": "3",
+    "ATOLL_TRACE_RATE": "0.25",
     "AWS_REGION": REGION,
     "POWERTOOLS_SERVICE_NAME": "unit",
     "POWERTOOLS_METRICS_NAMESPACE": "Atoll",

@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def entry(key: str, size: int = 2) -> Entry:
-    return Entry(event_key=key, detail_type="t", time=NOW, detail="x" * size)
+    return Entry(event_key=key, detail_type="t", time=NOW, detail="x" * size, trace_header="Root=1")
 
 
 class FakeEvents:
@@ -53,7 +53,7 @@ def test_pack_of_small_entries_fills_calls() -> None:
 
 
 def test_size_of_an_entry_counts_utf8_bytes() -> None:
-    assert Entry("k", "\u00e9", NOW, "\u20ac").size_bytes == 14 + len("atoll.events") + 2 + 3
+    assert Entry("k", "\u00e9", NOW, "\u20ac", "Root=1").size_bytes == 14 + len("atoll.events") + 2 + 3
 
 
 def test_publish_when_some_are_refused_retries_only_those() -> None:

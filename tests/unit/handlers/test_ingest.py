@@ -80,6 +80,7 @@ def test_ingest_when_an_event_is_valid_answers_202_after_it_is_published(cloud: 
         "event_key": KEY,
         "tenant": "acme",
         "correlation_id": "api-request-1",
+        "trace_id": detail["trace_id"],
         "accepted_at": body["accepted_at"],
         "accepted_region": "us-east-1",
         "event": cloudevent(),

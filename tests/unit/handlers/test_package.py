@@ -6,11 +6,9 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from handlers.core import observability
 from handlers.core.cloudevents import MAX_CHARS
 from handlers.core.problem import KINDS
 from tests.unit.handlers.support import ENVIRONMENT
@@ -65,25 +63,6 @@ def test_ingest_start_when_a_variable_is_missing_fails_naming_it() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "ATOLL_IDEMPOTENCY_TABLE: is not set" in done.stderr
-
-
-def test_tracing_is_off_until_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        return event
-
-    made: list[dict[str, Any]] = []
-
-    class Tracer:
-        def capture_lambda_handler(self, function: Any, **options: Any) -> Any:
-            made.append(options)
-            return function
-
-    monkeypatch.setattr("aws_lambda_powertools.Tracer", Tracer)
-    observability.observed(handler)
-    assert made == []
-    monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "false")
-    observability.observed(handler)
-    assert made == [{"capture_response": False, "capture_error": False}]
 
 
 def test_docs_list_every_problem_with_its_status() -> None:

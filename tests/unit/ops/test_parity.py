@@ -226,6 +226,31 @@ def test_compare_takes_the_journal_of_the_next_region_as_the_same_and_of_another
         "atoll-unit-store Targets[0].Arn",
         f"[Mappings] Journal.{US}.Next",
     }
+def replication_alarms(world: World, region: str, peers: list[str]) -> None:
+    """Put an alarm on each peer into a region's template; the region's own is left out by its condition."""
+    answer = world.regions[region]["get_template"]
+    template = json.loads(answer["TemplateBody"])
+    template["Conditions"] = {f"Has{n}": {"Fn::Equals": [{"Ref": "AWS::Region"}, p]} for n, p in enumerate(peers)}
+    for number, peer in enumerate(peers):
+        template["Resources"][f"Replication{number}"] = {
+            "Type": "AWS::CloudWatch::Alarm",
+            "Properties": {"Dimensions": [{"Name": "ReceivingRegion", "Value": peer}]},
+        }
+    answer["TemplateBody"] = json.dumps(template)
+
+
+def test_compare_when_templates_name_the_same_regions_one_by_one_is_equal(world: World) -> None:
+    for region in (US, AP):
+        replication_alarms(world, region, [US, AP])
+    assert world.compare().equal
+
+
+def test_compare_when_a_region_lacks_a_peer_names_it(world: World) -> None:
+    replication_alarms(world, US, [US, AP])
+    replication_alarms(world, AP, [US, "eu-west-1"])
+    found = [row.resource for row in world.compare().differing]
+    assert "Replication1 Properties.Dimensions[0].Value" in found
+    assert any(name.startswith("[Conditions]") for name in found)
 
 
 def test_compare_when_a_route_is_missing_shows_it_as_absent(world: World) -> None:

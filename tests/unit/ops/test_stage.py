@@ -66,6 +66,8 @@ def test_load_stage_with_a_name_that_is_no_name_refuses(name: str) -> None:
             },
             r"concurrency: activity: 2 is less than processors\.max_concurrency, 3",
         ),
+        ({"tracing__rate": 0.5}, "tracing: rate and reservoir_per_s: must be 0 where tracing is not enabled"),
+        ({"alarms__period_s": 45}, r"alarms\.period_s: "),
         ({"stage": "other"}, "stage: says 'other', but the file is named 'local'"),
     ],
 )
