@@ -18,6 +18,7 @@ from typing import Any
 from handlers.core import strictjson, timestamps
 from handlers.core.problem import ProblemError, plain, shown
 
+SPECVERSION = "1.0"
 MAX_EVENT_BYTES = 256 * 1024
 # Longest value of each attribute, in characters. `type` becomes EventBridge's DetailType, which holds 128; the others
 # keep keys and answers small.
@@ -31,19 +32,19 @@ MAX_CHARS = {
     "datacontenttype": 256,
 }
 MAX_EXTENSION_CHARS = 4096
+INT32 = (-(2**31), 2**31 - 1)  # the Integer type of the specification
 REQUIRED = ("specversion", "id", "source", "type")
 
-_NAME = re.compile(r"[a-z0-9]{1,20}")
-_URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:.+", re.DOTALL)
+NAME = re.compile(r"[a-z0-9]{1,20}")
+URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:.+", re.DOTALL)
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_MEDIA_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"(?:[^"\\]|\\.)*"))*[ \t]*;?')
+MEDIA_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"(?:[^"\\]|\\.)*"))*[ \t]*;?')
 # The String type of the specification: no control characters, no lone surrogates, no Unicode noncharacters.
-_NOT_TEXT = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
-    + "".join(chr(p << 16 | e) for p in range(17) for e in (65534, 65535))
-    + "]"
+NOT_TEXT = r"\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef" + "".join(
+    chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF)
 )
+_NOT_TEXT = re.compile(rf"[{NOT_TEXT}\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def from_json(value: Any) -> CloudEvent:
     for name, member in members.items():
         if name not in ("data", "data_base64"):
             _check_attribute(name, member)
-    if members["specversion"] != "1.0":
-        raise _invalid("specversion", f"specversion: is {shown(members['specversion'])}; accepted: '1.0'.")
+    if members["specversion"] != SPECVERSION:
+        raise _invalid("specversion", f"specversion: is {shown(members['specversion'])}; accepted: {SPECVERSION!r}.")
     _check_data(members)
     try:
         text = strictjson.canonical(members)
@@ -102,14 +103,14 @@ def _invalid(name: str, detail: str) -> ProblemError:
 
 
 def _check_attribute(name: str, value: Any) -> None:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise _invalid(
             plain(name),
             f"{shown(name)}: not an attribute name; accepted: 1 to 20 lower-case letters and digits.",
         )
     known = name in MAX_CHARS or name == "specversion"
     if not known and isinstance(value, bool | int):
-        if not -(2**31) <= value < 2**31:
+        if not INT32[0] <= value <= INT32[1]:
             raise _invalid(name, f"{name}: the integer does not fit 32 bits; send it as a string.")
         return
     if not isinstance(value, str):
@@ -127,11 +128,11 @@ def _check_attribute(name: str, value: Any) -> None:
 
 
 def _form_problem(name: str, value: str) -> str | None:
-    if name == "source" and not _URI_REFERENCE.fullmatch(value):
+    if name == "source" and not URI_REFERENCE.fullmatch(value):
         return "a URI reference such as /sensors/7 or urn:shop:orders, other characters percent-encoded"
-    if name == "dataschema" and not (_URI_REFERENCE.fullmatch(value) and _SCHEME.fullmatch(value)):
+    if name == "dataschema" and not (URI_REFERENCE.fullmatch(value) and SCHEME.fullmatch(value)):
         return "an absolute URI"
-    if name == "datacontenttype" and not _MEDIA_TYPE.fullmatch(value):
+    if name == "datacontenttype" and not MEDIA_TYPE.fullmatch(value):
         return "a media type such as application/json"
     if name == "time":
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.core import aws
+from handlers.core.http import Answer
 from handlers.core.observability import error_code, logger
 from handlers.core.settings import Settings
 
@@ -40,6 +41,19 @@ def _idempotency_table(settings: Settings) -> None:
 
 
 CHECKS: dict[str, Callable[[Settings], None]] = {"table": _table, "bus": _bus, "idempotency": _idempotency_table}
+
+
+def answer(settings: Settings) -> Answer:
+    """``GET /status``, for health checks and people: 200 when every check is well, else 503."""
+    checks = check_all(settings)
+    healthy = all(check["ok"] for check in checks.values())
+    body = {
+        "status": "ok" if healthy else "degraded",
+        "region": settings.region,
+        "stage": settings.stage,
+        "checks": checks,
+    }
+    return Answer(200 if healthy else 503, body)
 
 
 def check_all(settings: Settings) -> dict[str, dict[str, Any]]:
