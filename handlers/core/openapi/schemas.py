@@ -57,7 +57,7 @@ _ATTRIBUTES: dict[str, Schema] = {
     "time": {"format": "date-time", "description": "When it happened; activity is counted by it."},
     "dataschema": {
         "format": "uri",
-        "allOf": [{"pattern": whole(cloudevents.URI_REFERENCE)}, {"pattern": whole(cloudevents.SCHEME)}],
+        "pattern": whole(cloudevents.URI),
         "description": "The schema of `data`.",
     },
     "datacontenttype": {"pattern": whole(cloudevents.MEDIA_TYPE), "description": "The media type of `data`."},
@@ -98,7 +98,7 @@ def _event() -> Schema:
             "data_base64": {
                 "type": ["string", "null"],
                 "contentEncoding": "base64",
-                "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+                "pattern": whole(cloudevents.BASE64),
                 "description": "The event's data when it is not JSON; not together with `data`.",
             },
         },
