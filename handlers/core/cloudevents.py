@@ -40,10 +40,18 @@ NOT_TEXT = r"\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef" + "".join(
 )
 _NOT_TEXT = re.compile(rf"[{NOT_TEXT}\ud800-\udfff]")
 
-# RFC 3986, appendix A; an address in brackets is not looked into.
+# RFC 3986, appendix A
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_H16 = "[0-9A-Fa-f]{1,4}"
+_LS32 = rf"(?:{_H16}:{_H16}|{_OCTET}(?:\.{_OCTET}){{3}})"
+_IPV6 = "|".join(
+    [rf"(?:{_H16}:){{6}}{_LS32}", rf"::(?:{_H16}:){{5}}{_LS32}"]
+    + [rf"(?:(?:{_H16}:){{0,{4 - after}}}{_H16})?::(?:{_H16}:){{{after}}}{_LS32}" for after in range(4, -1, -1)]
+    + [rf"(?:(?:{_H16}:){{0,5}}{_H16})?::{_H16}", rf"(?:(?:{_H16}:){{0,6}}{_H16})?::"]
+)
 _PCHAR = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
 _NO_COLON = _PCHAR.replace("=:@", "=@")
-_HOST = rf"(?:\[[0-9A-Fa-f:.]+\]|{_PCHAR.replace('=:@', '=')}*)"
+_HOST = rf"(?:\[(?:{_IPV6})\]|{_PCHAR.replace('=:@', '=')}*)"
 _AUTHORITY = rf"//(?:{_PCHAR.replace('=:@', '=:')}*@)?{_HOST}(?::[0-9]*)?(?:/{_PCHAR}*)*"
 _ABSOLUTE = rf"/(?:{_PCHAR}+(?:/{_PCHAR}*)*)?"
 _TAIL = rf"(?:\?(?:{_PCHAR}|[/?])*)?(?:#(?:{_PCHAR}|[/?])*)?"

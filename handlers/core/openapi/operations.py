@@ -102,7 +102,7 @@ def _post_events(route: Route) -> dict[str, Any]:
         f"{batch.MAX_ANSWER_BYTES:,} bytes is refused whole.",
         "parameters": binary,
         "requestBody": {
-            "required": True,
+            "required": False,  # an event in binary mode may have no data
             "content": {
                 binding.STRUCTURED: {"schema": ref("CloudEvent"), "example": examples.EVENT},
                 binding.BATCHED: {"schema": ref("CloudEventBatch"), "example": [examples.EVENT]},

@@ -94,7 +94,10 @@ def _event() -> Schema:
         "required": list(cloudevents.REQUIRED),
         "properties": {
             **{name: attribute(name) for name in _ATTRIBUTES},
-            "data": {**ref("Json"), "description": "The event's data; not together with `data_base64`."},
+            "data": {
+                "description": "The event's data, any JSON; not together with `data_base64`. Its integers fit 64 bits "
+                f"({strictjson.INT64[0]} to {strictjson.INT64[1]}), other numbers a double, its text is valid Unicode."
+            },
             "data_base64": {
                 "type": ["string", "null"],
                 "contentEncoding": "base64",
@@ -105,20 +108,6 @@ def _event() -> Schema:
         "propertyNames": {"pattern": f"^(?:{cloudevents.NAME.pattern}|data_base64)$"},
         "additionalProperties": extension,
         "not": {"required": ["data", "data_base64"], **given},
-    }
-
-
-def _json() -> Schema:
-    lowest, highest = strictjson.INT64
-    return {
-        "description": "Any JSON whose integers fit 64 bits, other numbers a double, and whose text is valid Unicode.",
-        "anyOf": [
-            {"type": ["null", "boolean", "string"]},
-            {"type": "integer", "minimum": lowest, "maximum": highest},
-            {"type": "number", "not": {"type": "integer"}},
-            {"type": "array", "items": ref("Json")},
-            {"type": "object", "additionalProperties": ref("Json")},
-        ],
     }
 
 
@@ -222,7 +211,6 @@ COMPONENTS: dict[str, Schema] = {
     "EventKey": _EVENT_KEY,
     "CloudEvent": _event(),
     "CloudEventBatch": {"type": "array", "items": ref("CloudEvent")},
-    "Json": _json(),
     "Accepted": _object(_members(acceptance.ANSWER_FIELDS), description="The event bus has the event."),
     "BatchAnswer": _batch_answer(),
     "Event": _object(
