@@ -28,12 +28,20 @@ def api(atoll: Atoll) -> str:
 
 
 @pytest.fixture(scope="module")
-def stored(api: str) -> str:
+def entry() -> dict[str, str]:
+    """The headers that let a caller in."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def stored(api: str, entry: dict[str, str]) -> str:
     """The key of an event that can be read."""
-    sent = httpx.post(f"{api}/events", headers=STRUCTURED, content=json.dumps(EVENT), timeout=30)
+    sent = httpx.post(f"{api}/events", headers=STRUCTURED | entry, content=json.dumps(EVENT), timeout=30)
     assert sent.status_code == 202, sent.text
     key = str(sent.json()["event_key"])
-    wait_until(lambda: httpx.get(f"{api}/events/{key}", timeout=30).status_code == 200, "the event is stored")
+    wait_until(
+        lambda: httpx.get(f"{api}/events/{key}", headers=entry, timeout=30).status_code == 200, "the event is stored"
+    )
     return key
 
 
@@ -62,7 +70,9 @@ def test_document_that_the_caller_has_is_not_sent_again(api: str) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(api: str, stored: str) -> None:
+def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(
+    api: str, entry: dict[str, str], stored: str
+) -> None:
     environment = {
         **os.environ,
         "SCHEMATHESIS_HOOKS": "tests.local.contract.hooks",
@@ -72,6 +82,7 @@ def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(api: str,
     }
     command = [ROOT / ".venv/bin/schemathesis", "--config-file", HERE / "schemathesis.toml", "run"]
     command += [f"{api}/openapi.json", "--url", api, "--no-color"]
+    command += [part for name, value in entry.items() for part in ("--header", f"{name}: {value}")]
     begun = time.monotonic()
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
@@ -95,8 +106,10 @@ def test_unknown_route_is_answered_by_api_gateway_and_reaches_no_function(api: s
     ("method", "path", "status"),
     [("POST", "/events", 415), ("GET", "/events/none", 404), ("GET", "/events?x=1", 400), ("GET", "/status", 200)],
 )
-def test_answer_of_a_function_carries_the_correlation_id(api: str, method: str, path: str, status: int) -> None:
-    answer = httpx.request(method, f"{api}{path}", headers={"x-correlation-id": "contract"}, timeout=30)
+def test_answer_of_a_function_carries_the_correlation_id(
+    api: str, entry: dict[str, str], method: str, path: str, status: int
+) -> None:
+    answer = httpx.request(method, f"{api}{path}", headers={"x-correlation-id": "contract"} | entry, timeout=30)
     assert (answer.status_code, answer.headers["x-correlation-id"]) == (status, "contract")
     if status >= 400:
         assert answer.json()["correlation_id"] == "contract"
