@@ -44,12 +44,12 @@ _EVENT_KEY: Schema = {
 }
 _CORRELATION_ID: Schema = {"type": "string", "description": "As in `x-correlation-id`; also in logs and stored events."}
 
+# No pattern of our own where a format says the same: what the parser matches is RFC 3986, too.
 _ATTRIBUTES: dict[str, Schema] = {
     "specversion": {"const": cloudevents.SPECVERSION},
     "id": {"description": "With `source`, says which event it is."},
     "source": {
         "format": "uri-reference",
-        "pattern": whole(cloudevents.URI_REFERENCE),
         "description": "Where the event comes from.",
     },
     "type": {"description": "What kind of event it is; EventBridge's DetailType."},
@@ -57,7 +57,6 @@ _ATTRIBUTES: dict[str, Schema] = {
     "time": {"format": "date-time", "description": "When it happened; activity is counted by it."},
     "dataschema": {
         "format": "uri",
-        "pattern": whole(cloudevents.URI),
         "description": "The schema of `data`.",
     },
     "datacontenttype": {"pattern": whole(cloudevents.MEDIA_TYPE), "description": "The media type of `data`."},
@@ -72,7 +71,7 @@ def attribute(name: str) -> Schema:
         "type": "string" if name in cloudevents.REQUIRED else ["string", "null"],
         "minLength": 1,
         "maxLength": cloudevents.MAX_CHARS[name],
-        "pattern": _TEXT,
+        **({} if "format" in _ATTRIBUTES[name] else {"pattern": _TEXT}),
         **_ATTRIBUTES[name],
     }
 
