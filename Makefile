@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 STAGES := $(basename $(notdir $(wildcard deploy/stages/*.yml)))
 
-.PHONY: help setup demo test lint lab bench lock clean
+.PHONY: help setup demo test lint lab bench lock openapi clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ lock: ## Recompile the pinned requirements from their .in files
 	@for name in requirements/bootstrap handlers/requirements requirements/dev; do \
 	  $(UV) pip compile -q --python-version 3.11 --universal --generate-hashes --no-header $(UPGRADE) $$name.in -o $$name.txt; done
 	@npm install --package-lock-only --silent
+
+openapi: setup ## Write the API's document, docs/openapi.json, from the code
+	@mkdir -p .atoll
+	@$(BIN)/python -m handlers.core.openapi > .atoll/openapi.json && mv .atoll/openapi.json docs/openapi.json
 
 demo: setup ## Run the whole platform on this machine and report on it
 	@$(BIN)/python -m ops.demo

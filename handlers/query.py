@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from handlers.core import aws, http, observability, reading
+from handlers.core import aws, http, observability, reading, routes
 from handlers.core.problem import ProblemError
 
 _ROUTES: dict[str, Callable[[http.Request], http.Answer]] = {
-    "GET /events/{event_key}": reading.one_event,
-    "GET /events": reading.list_events,
-    "GET /activity": reading.activity,
+    routes.GET_EVENT.key: reading.one_event,
+    routes.LIST_EVENTS.key: reading.list_events,
+    routes.GET_ACTIVITY.key: reading.activity,
 }
 
 

@@ -13,17 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from handlers.core import timestamps
 from handlers.core.bus import Bus, Entry, pack
 from handlers.core.cloudevents import CloudEvent
-from handlers.core.idempotency import Ledger
 from handlers.core.identity import event_key
 from handlers.core.problem import ProblemError
 
+if TYPE_CHECKING:
+    from handlers.core.idempotency import Ledger
+
 THREADS = 8
 CHUNK = 100  # keys taken through claim, publish and record together; time is checked between chunks
+ANSWER_FIELDS = ("event_key", "source", "id", "region", "accepted_at")
 RESERVE_MS = 5000  # what finishing a chunk and writing the answer may still take; less in a function with little time
 
 _T = TypeVar("_T")
@@ -174,12 +177,9 @@ class Intake:
             return list(pool.map(work, items))
 
 
-_ANSWER_FIELDS = ("event_key", "source", "id", "region", "accepted_at")
-
-
 def _ordered(stored: dict[str, Any]) -> dict[str, Any]:
     """The stored answer with its members in the order of the first one, so that both are the same bytes."""
-    return {name: stored[name] for name in _ANSWER_FIELDS}
+    return {name: stored[name] for name in ANSWER_FIELDS}
 
 
 def _spread(variant: _Variant, outcomes: list[Outcome]) -> None:

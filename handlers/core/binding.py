@@ -19,7 +19,8 @@ from handlers.core.problem import ProblemError, plain, shown
 
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
-_PREFIX = "ce-"
+PREFIX = "ce-"
+NOT_HEADERS = ("data", "data_base64", "datacontenttype")  # the body and its content-type
 _UNQUOTE = re.compile(r"\\(.)", re.DOTALL)
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";\s]*)', re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -52,7 +53,7 @@ def receive(headers: Mapping[str, str], body: bytes) -> Received:
         return Received(True, [_checked(item) for item in value])
     if media_type.startswith("application/cloudevents"):
         raise _unsupported(f"{shown(media_type)} is not accepted")
-    if any(name.startswith(_PREFIX) for name in headers):
+    if any(name.startswith(PREFIX) for name in headers):
         return Received(False, [_binary(headers, content_type, media_type, charset, body)])
     raise _unsupported(f"it is {shown(media_type)}, and there is no ce-specversion header")
 
@@ -101,10 +102,10 @@ def _binary(
 def _attributes(headers: Mapping[str, str]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for header, value in headers.items():
-        if not header.startswith(_PREFIX):
+        if not header.startswith(PREFIX):
             continue
-        name = header.removeprefix(_PREFIX)
-        if name in ("data", "data_base64", "datacontenttype"):
+        name = header.removeprefix(PREFIX)
+        if name in NOT_HEADERS:
             raise ProblemError(
                 "invalid-attribute",
                 f"{header}: not a header of binary mode; the data is the body, its type the content-type header.",

@@ -18,6 +18,7 @@ from handlers.core import timestamps
 from handlers.core.problem import ProblemError
 
 _VERSION = 1
+PATTERN = "^[A-Za-z0-9_-]+$"  # Base64 for URLs, without padding
 
 
 @dataclass(frozen=True, slots=True)

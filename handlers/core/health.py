@@ -14,7 +14,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.core import aws
-from handlers.core.observability import error_code, logger
+from handlers.core.http import Answer
+from handlers.core.observability import error_code, gauge, logger
 from handlers.core.settings import Settings
 
 _PROBE = "status-probe"  # a key nothing is stored under: finding nothing is the healthy answer
@@ -40,6 +41,20 @@ def _idempotency_table(settings: Settings) -> None:
 
 
 CHECKS: dict[str, Callable[[Settings], None]] = {"table": _table, "bus": _bus, "idempotency": _idempotency_table}
+
+
+def answer(settings: Settings) -> Answer:
+    """``GET /status``, for health checks and people: 200 when every check is well, else 503."""
+    checks = check_all(settings)
+    healthy = all(check["ok"] for check in checks.values())
+    gauge("Unhealthy", 0 if healthy else 1)
+    body = {
+        "status": "ok" if healthy else "degraded",
+        "region": settings.region,
+        "stage": settings.stage,
+        "checks": checks,
+    }
+    return Answer(200 if healthy else 503, body)
 
 
 def check_all(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from handlers.core.identity import tenant
 from handlers.core.problem import CONTENT_TYPE, ProblemError
 
 JSON = "application/json"
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
+CORRELATION_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """What a handler answers. A body that is text is sent as it is."""
+
     status: int
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | str
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = JSON
 
@@ -71,7 +73,7 @@ class Answer:
 def correlation_id(event: Mapping[str, Any], headers: Mapping[str, str], fallback: str) -> str:
     """The caller's ``x-correlation-id`` when it is 1 to 128 visible ASCII characters, else the API's request id."""
     given = headers.get("x-correlation-id", "").strip()
-    if _VISIBLE.fullmatch(given):
+    if CORRELATION_ID.fullmatch(given):
         return given
     return str((event.get("requestContext") or {}).get("requestId") or fallback)
 
@@ -95,8 +97,12 @@ def respond(event: Mapping[str, Any], context: Any, handle: Callable[[Request], 
     except Exception as error:  # noqa: BLE001 the last line of defence: logged, and answered as a problem
         answer = problem_answer(_unplanned(error), correlation)
     elapsed_ms = round((time.perf_counter() - started) * 1000, 1)
+    body, declined = answer.body, None
+    if not isinstance(body, str):
+        declined = body.get("type")
+        body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     observability.logger.info(
-        "answered", route=request.route, status=answer.status, problem=answer.body.get("type"), elapsed_ms=elapsed_ms
+        "answered", route=request.route, status=answer.status, problem=declined, elapsed_ms=elapsed_ms
     )
     return {
         "statusCode": answer.status,
@@ -106,7 +112,7 @@ def respond(event: Mapping[str, Any], context: Any, handle: Callable[[Request], 
             "x-correlation-id": correlation,
             **answer.headers,
         },
-        "body": json.dumps(answer.body, ensure_ascii=False, separators=(",", ":")),
+        "body": body,
         "isBase64Encoded": False,
     }
 

@@ -4,6 +4,7 @@ retry and replay computes the same one."""
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,6 +13,7 @@ from typing import Any
 from handlers.core.problem import ProblemError
 
 _TENANT_MAX_CHARS = 256
+EVENT_KEY = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class UnprotectedRouteError(RuntimeError):

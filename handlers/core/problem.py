@@ -44,6 +44,11 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def type_of(kind: str) -> str:
+    """The type URI reference of a kind."""
+    return f"/problems/{kind}"
+
+
 class ProblemError(Exception):
     """A request, or one event of it, is declined. ``field`` is the attribute or parameter at fault."""
 
@@ -65,7 +70,7 @@ class ProblemError(Exception):
         """The problem as its JSON object."""
         kind = KINDS[self.kind]
         body: dict[str, Any] = {
-            "type": f"/problems/{self.kind}",
+            "type": type_of(self.kind),
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,

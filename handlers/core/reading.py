@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from handlers.core import aws, cursor, listing, parameters, table, timestamps
+from handlers.core import aws, cursor, listing, parameters, routes, table, timestamps
 from handlers.core.http import Answer, Request
+from handlers.core.identity import EVENT_KEY
 from handlers.core.problem import ProblemError
 from handlers.core.settings import settings
-
-_EVENT_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def one_event(request: Request) -> Answer:
     """``GET /events/{event_key}``"""
     tenant = request.tenant
-    strong = parameters.strong(parameters.read(request.query, ["consistency"]))
+    values = parameters.read(request.query, routes.GET_EVENT.query)
+    strong = parameters.CONSISTENCY.of(values) == "strong"
     key = request.path_parameter("event_key")
-    if not _EVENT_KEY.fullmatch(key):
+    if not EVENT_KEY.fullmatch(key):
         raise ProblemError(
             "not-found", "event_key: not a UUID; use the event_key of an ingest answer.", field="event_key"
         )
@@ -31,16 +30,17 @@ def one_event(request: Request) -> Answer:
 def list_events(request: Request) -> Answer:
     """``GET /events``"""
     tenant = request.tenant
-    values = parameters.read(request.query, ["from", "to", "type", "limit", "cursor", "consistency"])
-    if parameters.strong(values):
+    values = parameters.read(request.query, routes.LIST_EVENTS.query)
+    if values.get("consistency") == "strong":  # a fair wish: it deserves the reason
         raise ProblemError(
             "consistency-not-available",
             "consistency: a listing reads a global secondary index, and DynamoDB reads those with eventual consistency "
             "only; leave it out, or read single events with GET /events/{event_key}?consistency=strong.",
             field="consistency",
         )
-    event_type = parameters.event_type(values)
-    limit = parameters.limit(values, default=50, highest=200)
+    parameters.INDEX_CONSISTENCY.of(values)
+    event_type = parameters.TYPE.of(values)
+    limit = parameters.LIMIT.of(values)
     position = _position(values, tenant, event_type)
     page = listing.Listing(aws.dynamodb(), settings().table, tenant, event_type).page(position, limit)
     following = None
@@ -61,11 +61,12 @@ def _position(values: dict[str, str], tenant: str, event_type: str | None) -> cu
         window = parameters.window(values, timestamps.now())
         return cursor.Position(window.start, window.end, timestamps.format_ms(window.end))
     position = cursor.decode(values["cursor"], tenant, event_type)
-    for name, moment in (("from", position.start), ("to", position.end)):
-        if name in values and parameters.moment(values, name) != timestamps.format_ms(moment):
+    for bound, moment in ((parameters.FROM, position.start), (parameters.TO, position.end)):
+        given = bound.of(values)
+        if given is not None and timestamps.format_ms(given) != timestamps.format_ms(moment):
             raise ProblemError(
                 "invalid-cursor",
-                f"cursor: made for another {name}; leave {name} out, or send the first one.",
+                f"cursor: made for another {bound.name}; leave {bound.name} out, or send the first one.",
                 field="cursor",
             )
     return position
@@ -76,12 +77,13 @@ def activity(request: Request) -> Answer:
     from handlers.core import activity_report  # what only this route needs
 
     tenant = request.tenant
-    values = parameters.read(request.query, ["from", "to", "type", "undated", "consistency"])
-    strong = parameters.strong(values)
-    event_type = parameters.event_type(values)
-    undated = parameters.flag(values, "undated")
+    values = parameters.read(request.query, routes.GET_ACTIVITY.query)
+    consistency = parameters.CONSISTENCY.of(values)
+    event_type = parameters.TYPE.of(values)
+    undated = parameters.UNDATED.of(values) == "true"
+    strong = consistency == "strong"
     reader = activity_report.Reader(aws.dynamodb(), settings().table, tenant, strong, request.remaining_ms)
-    body: dict[str, Any] = {"region": settings().region, "consistency": "strong" if strong else "eventual"}
+    body: dict[str, Any] = {"region": settings().region, "consistency": consistency}
     if undated:
         if given := [name for name in ("from", "to") if name in values]:
             raise ProblemError(

@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 MAX_DEPTH = 100
-_INT64 = (-(2**63), 2**63 - 1)  # EventBridge's range for integers: the PutEvents page of its API reference
+INT64 = (-(2**63), 2**63 - 1)  # EventBridge's range for integers: the PutEvents page of its API reference
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
@@ -30,7 +30,7 @@ class Rejected:
 
 def _integer(text: str) -> int | Rejected:
     # The length is looked at first: converting a million digits would itself be the attack.
-    if len(text) <= 20 and _INT64[0] <= (number := int(text)) <= _INT64[1]:
+    if len(text) <= 20 and INT64[0] <= (number := int(text)) <= INT64[1]:
         return number
     return Rejected("holds an integer outside -2^63 to 2^63-1; send it as a string")
 

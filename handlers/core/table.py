@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     Item = dict[str, AttributeValueTypeDef]
 
 TIME_INDEX = "by_time"
+ANSWER_FIELDS = (
+    "event_key",
+    "tenant",
+    "accepted_at",
+    "accepted_region",
+    "correlation_id",
+    "written_region",
+    "written_at",
+)
 _SORT_KEY = "EVENT"
 _OPTIONAL = ("subject", "time")
 
@@ -101,9 +110,8 @@ def read(client: DynamoDBClient, table: str, event_key: str, *, consistent: bool
 
 def as_answer(item: dict[str, Any]) -> dict[str, Any]:
     """An event item as the API shows it."""
-    names = ("event_key", "tenant", "accepted_at", "accepted_region", "correlation_id", "written_region", "written_at")
     return {
-        **{name: item[name]["S"] for name in names},
+        **{name: item[name]["S"] for name in ANSWER_FIELDS},
         **({"trace_id": item["trace_id"]["S"]} if "trace_id" in item else {}),
         "version": int(item["version"]["N"]),
         "event": strictjson.loads(item["event"]["S"]),

@@ -190,7 +190,8 @@ class Gateway:
         application = web.Application()
         for path in (_CONTROL, f"{_CONTROL}/{{tail:.*}}"):
             application.router.add_route("*", path, self.faults.handle_control)
-        application.router.add_route("*", "/{path:.*}", self.guarded, expect_handler=_leave_to_exchange)
+        # Not `.`: a path may hold a line break (%0A), which the API behind is to answer.
+        application.router.add_route("*", r"/{path:[\s\S]*}", self.guarded, expect_handler=_leave_to_exchange)
         return application
 
 

@@ -126,6 +126,12 @@ def test_body_that_waits_to_be_asked_for_is_asked_for(running: Running, which: s
     connection.close()
 
 
+@pytest.mark.parametrize("which", ["emulator", "endpoint"])
+def test_path_with_a_line_break_reaches_the_application(running: Running, which: str) -> None:
+    answer = running.ask(getattr(running, which), "GET", "/events/a%0Ab")
+    assert (answer.status, json.loads(answer.read())["raw_path"]) == (207, "/events/a%0Ab")
+
+
 def test_streamed_answer_arrives_whole(running: Running) -> None:
     assert running.ask(running.emulator, "GET", "/stream").read() == b"one,two"
 

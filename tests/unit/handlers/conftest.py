@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import StringIO
+from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from handlers import ingest
-from handlers.core import aws, observability
+from handlers.core import aws, http, observability
 from handlers.core import settings as settings_module
+from handlers.core.openapi import serving
+from handlers.core.routes import ROUTES
 from handlers.core.settings import Settings
+from tests.unit.handlers import contract
 from tests.unit.handlers.support import ENVIRONMENT, Cloud
+
+DOCUMENTED = {route.key for route in ROUTES}
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +31,27 @@ def function_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
 
 
+@pytest.fixture(autouse=True)
+def answers_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold every answer that any test gets from a function against the API's document."""
+    respond = http.respond
+
+    def checked(event: Mapping[str, Any], *arguments: Any) -> dict[str, Any]:
+        answer = respond(event, *arguments)
+        if event["routeKey"] in DOCUMENTED:
+            contract.check_answer(event["routeKey"], answer)
+        return answer
+
+    monkeypatch.setattr(http, "respond", checked)
+
+
 def forget() -> None:
     """Make every cached thing of a function anew, as a new function instance would."""
     settings_module.settings.cache_clear()
     settings_module.queue_settings.cache_clear()
     ingest._ledger.cache_clear()
     observability._metrics.cache_clear()
+    serving._document.cache_clear()
     aws.reset()
 
 

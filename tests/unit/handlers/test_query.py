@@ -147,7 +147,7 @@ def test_query_of_an_unknown_route_answers_404(cloud: Cloud) -> None:
         ({"from_": DAY["to"], "to": DAY["from"]}, "from", "before to"),
         ({"from_": "2026-01-01T00:00:00Z", "to": DAY["to"]}, "from", "31 days"),
         ({"to": "0001-01-01T00:00:00Z"}, "to", "after the year 1"),
-        ({"type": ""}, "type", "1 to 128"), ({"consistency": "yes"}, "consistency", "strong or eventual"),
+        ({"type": ""}, "type", "1 to 128"), ({"consistency": "yes"}, "consistency", "accepted: eventual"),
         ({"tpye": "x"}, "tpye", "from, to, type, limit, cursor, consistency"),
     ],
 )  # fmt: skip
