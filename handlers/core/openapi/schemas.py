@@ -215,9 +215,15 @@ COMPONENTS: dict[str, Schema] = {
     "Event": _object(
         {
             **_members(table.ANSWER_FIELDS),
+            "trace_id": {
+                "type": "string",
+                "pattern": whole(tracing.ID),
+                "description": "The X-Ray trace that the event was accepted under.",
+            },
             "version": {"type": "integer", "minimum": 1},
             "event": ref("CloudEvent"),
         },
+        optional=("trace_id",),
         description="A stored event.",
     ),
     "EventPage": _object(

@@ -226,6 +226,8 @@ def test_compare_takes_the_journal_of_the_next_region_as_the_same_and_of_another
         "atoll-unit-store Targets[0].Arn",
         f"[Mappings] Journal.{US}.Next",
     }
+
+
 def replication_alarms(world: World, region: str, peers: list[str]) -> None:
     """Put an alarm on each peer into a region's template; the region's own is left out by its condition."""
     answer = world.regions[region]["get_template"]
