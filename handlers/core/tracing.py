@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 LAMBDA_VARIABLE = "_X_AMZN_TRACE_ID"  # Lambda sets it anew for each invocation
 MAX_HEADER_CHARS = 500  # of PutEvents' TraceHeader: botocore's model of EventBridge
-_ID = re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}")
+ID = re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}")
 _PARENT = re.compile(r"[0-9a-f]{16}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
@@ -67,12 +67,12 @@ def of_header(text: str | None) -> Trace | None:
     """Read an ``X-Amzn-Trace-Id`` or ``AWSTraceHeader``; None when it holds no valid trace id."""
     members = dict(part.strip().split("=", 1) for part in (text or "").split(";") if "=" in part)
     root = members.pop("Root", "")
-    return Trace(root, members) if _ID.fullmatch(root) else None
+    return Trace(root, members) if ID.fullmatch(root) else None
 
 
 def is_trace_id(value: object) -> bool:
     """Whether it is a trace id in X-Ray's form."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
+    return isinstance(value, str) and ID.fullmatch(value) is not None
 
 
 def _new() -> Trace:

@@ -34,6 +34,7 @@ STORED: dict[str, Any] = {
     "correlation_id": CORRELATION_ID,
     "written_region": _REGION,
     "written_at": "2026-11-20T10:15:31.377Z",
+    "trace_id": "1-6a1f3c83-5b2d9e4f7a8c0b1d2e3f4a5b",
     "version": 1,
     "event": EVENT,
 }

@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from handlers.core import acceptance, activity_report, binding, cloudevents, health, identity, strictjson, table
+from handlers.core import (
+    acceptance,
+    activity_report,
+    binding,
+    cloudevents,
+    health,
+    identity,
+    strictjson,
+    table,
+    tracing,
+)
 from handlers.core.parameters import MAX_WINDOW
 from handlers.core.routes import POST_EVENTS
 
