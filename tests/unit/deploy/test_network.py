@@ -26,6 +26,12 @@ NOT_FROM_INSIDE = {
 }
 
 
+# The processors' roles gain SendMessage with what sends to the DLQs, all roles X-Ray with what traces.
+roles_to_come = pytest.mark.xfail(
+    strict=True, reason="the roles lack sqs:SendMessage and xray:Put*: then take this off"
+)
+
+
 def of_type(template: Template, type_: str) -> dict[str, dict[str, Any]]:
     """The properties of each resource of a type, by logical name."""
     return {
@@ -148,6 +154,7 @@ def test_security_groups_admit_and_emit_exactly_https_to_the_endpoints(
     }
 
 
+@roles_to_come
 @pytest.mark.parametrize("name", NETWORKED)
 def test_endpoints_are_those_of_the_services_that_functions_call(
     deployed: Callable[[str], Template], name: str
@@ -163,6 +170,7 @@ def test_endpoints_are_those_of_the_services_that_functions_call(
         assert made[service]["RouteTableIds"] == [{"Ref": "RouteTable"}]
 
 
+@roles_to_come
 @pytest.mark.parametrize("name", NETWORKED)
 def test_endpoint_policies_admit_exactly_what_the_roles_allow(deployed: Callable[[str], Template], name: str) -> None:
     template = deployed(name)
