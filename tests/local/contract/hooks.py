@@ -14,6 +14,7 @@ from typing import Any
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
+from schemathesis.core import NOT_SET
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.core.parameters import ParameterLocation
 
@@ -28,8 +29,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     match case.operation.label:
         case "POST /events":
             _complete_binary_mode(case)
-            if (body := _carried(case.body)) != case.body:
-                case.body = body
+            if isinstance(case.body, dict | list):
+                case.body = _carried(case.body)
         case "GET /events/{event_key}":
             if next(_numbers) % 2:
                 case.path_parameters["event_key"] = os.environ["CONTRACT_EVENT_KEY"]
@@ -43,9 +44,13 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
             _order_the_window(case)
 
 
+def _is_binary(case: Case) -> bool:
+    return case.media_type not in EVENT_MODES or case.body is NOT_SET
+
+
 def _complete_binary_mode(case: Case) -> None:
     """In binary mode the ``ce-`` headers are the event; in the others they say nothing."""
-    if case.media_type in EVENT_MODES:
+    if not _is_binary(case):
         return
     for name in [name for name in case.headers if name.lower().startswith("ce-")]:
         del case.headers[name]
@@ -98,6 +103,6 @@ def filter_failure(context: HookContext, failure: Failure, case: Case, response:
     if not isinstance(failure, AcceptedNegativeData) or case.meta is None:
         return True
     negated = {place for place, info in case.meta.components.items() if info.mode.is_negative}
-    if case.operation.label == "POST /events" and case.media_type not in EVENT_MODES:
+    if case.operation.label == "POST /events" and _is_binary(case):
         negated.discard(ParameterLocation.BODY)
     return bool(negated - {ParameterLocation.HEADER})
