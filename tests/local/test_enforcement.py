@@ -79,7 +79,7 @@ def test_status_without_a_permission_names_what_it_may_not_see(atoll: Atoll, act
 def test_processor_without_a_permission_loses_nothing(atoll: Atoll) -> None:
     with without(atoll, "store", "dynamodb:PutItem"):
         event_key = body_of(accept(atoll, REGION))["event_key"]
-        wait_until(lambda: denied(atoll, "store"), "a denied write in the log of store")
+        wait_until(lambda: denied(atoll, "store"), "a denied write in the log of store", timeout_s=60)
         assert event_key not in atoll.event_keys(REGION)
     atoll.wait_until_quiet()
 
