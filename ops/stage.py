@@ -359,7 +359,7 @@ class Stage(_Section):
     @property
     def dlqs(self) -> tuple[str, ...]:
         """Every DLQ of a region."""
-        parts = (*self.processor_names, "async", *(("journal",) if len(self.regions) > 1 else ()))
+        parts = (*self.processor_names, "async", "bus", *(("journal",) if len(self.regions) > 1 else ()))
         return tuple(self.dlq(part) for part in parts)
 
     def function(self, name: str) -> str:

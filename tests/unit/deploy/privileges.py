@@ -12,17 +12,16 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from tests.unit.deploy.resolved import REGION, Resolved
+from tests.unit.deploy.resolved import ACCOUNT, REGION, Resolved
 
 ANY = "*"
 
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 POLLER = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
-INTERFACES = (
+LOOKS = ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets")
+CONNECTS = (
     "ec2:CreateNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
     "ec2:DeleteNetworkInterface",
     "ec2:AssignPrivateIpAddresses",
     "ec2:UnassignPrivateIpAddresses",
@@ -32,8 +31,10 @@ TRACES = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
 
 # The only permissions that may stand on any resource, and why.
 ON_ANY_RESOURCE = dict.fromkeys(TRACES, "X-Ray has no resource for what is put into it") | dict.fromkeys(
-    INTERFACES, "the interfaces do not exist when the function is made, and the service manages them for all functions"
+    LOOKS, "EC2 has no resource for what only lists"
 )
+# Whatever Lambda connects in this account and region: the interfaces do not exist when the function is made.
+CONNECTED = f"arn:aws:ec2:{REGION}:{ACCOUNT}:*/*"
 
 
 class Permission(NamedTuple):
@@ -51,11 +52,15 @@ def functions(stack: Resolved) -> dict[str, dict[str, Any]]:
 
 
 def statements(stack: Resolved, function: dict[str, Any]) -> list[dict[str, Any]]:
-    """The statements of a function's role."""
+    """The statements of a function's role. A policy of the stack that is attached to it gives Lambda what the code must
+    not do, and denies that to the code: its Deny takes nothing from what is needed."""
     roles = {stack.arn(name): role for name, role in stack.of_type("AWS::IAM::Role").items()}
     role = roles[function["Role"]]
-    assert not role.get("ManagedPolicyArns"), "a role's grants are its own: managed policies change under it"
-    return [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    own = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    # A KeyError here is a policy of somebody else's: it would change under the role.
+    shared = [stack.of_type("AWS::IAM::ManagedPolicy")[name] for name in role.get("ManagedPolicyArns", [])]
+    attached = [one for policy in shared for one in policy["PolicyDocument"]["Statement"]]
+    return own + [one for one in attached if one["Effect"] == "Allow"]
 
 
 def granted(allowed: Iterable[dict[str, Any]]) -> set[Permission]:
@@ -107,7 +112,8 @@ def _by_configuration(stack: Resolved, function: dict[str, Any]) -> Iterator[Per
     if function.get("TracingConfig", {}).get("Mode") == "Active":
         yield from (Permission(action, ANY) for action in TRACES)
     if function.get("VpcConfig"):
-        yield from (Permission(action, ANY) for action in INTERFACES)
+        yield from (Permission(action, ANY) for action in LOOKS)
+        yield from (Permission(action, CONNECTED) for action in CONNECTS)
 
 
 def _by_encryption(stack: Resolved, function: dict[str, Any], direct: set[Permission]) -> Iterator[Permission]:

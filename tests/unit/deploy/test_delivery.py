@@ -70,9 +70,9 @@ def test_every_queue_is_a_dlq_or_has_one_and_dlqs_keep_as_long_as_sqs_can(
 
 @pytest.mark.parametrize("name", stage_names())
 def test_every_function_has_a_destination_for_failed_asynchronous_invocations_that_its_role_may_send_to(
-    template: Callable[[str], Template], name: str
+    deployed: Callable[[str], Template], name: str
 ) -> None:
-    made = template(name)
+    made = deployed(name)
     functions, roles = of_type(made, "AWS::Lambda::Function"), of_type(made, "AWS::IAM::Role")
     configured = {
         referred(properties["FunctionName"]): properties
