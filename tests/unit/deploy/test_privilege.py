@@ -79,7 +79,7 @@ def test_each_function_has_a_role_of_its_own(stack: Callable[[str], Resolved]) -
 
 def test_only_lambda_may_take_a_role(stack: Callable[[str], Resolved]) -> None:
     made = stack("prod")
-    for function in functions(made).values():
+    for function in privileges.functions(made).values():
         role = next(one for name, one in made.of_type("AWS::IAM::Role").items() if made.arn(name) == function["Role"])
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
