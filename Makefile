@@ -67,4 +67,4 @@ bench: setup ## Measure, as ratios against a named baseline
 
 clean: ## Stop the local cloud and remove what was generated
 	@if [ -x $(BIN)/ops ]; then $(BIN)/ops down; fi
-	@rm -rf .atoll .serverless reports .venv node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .atoll .serverless reports .venv node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
