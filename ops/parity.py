@@ -359,7 +359,9 @@ class _Reader:
                 properties.pop("CodeSha256", None)
             found[self.normal.text(logical)] = self._described(resource, modified)
         for section, content in template.items():
-            found[f"[{section}]"] = self._described(content, modified)
+            # A mapping is keyed by region: it must name the same ones everywhere.
+            same = _Thing(content, modified) if section == "Mappings" else self._described(content, modified)
+            found[f"[{section}]"] = same
         return found
 
     def _described(self, content: Any, modified: str) -> _Thing:

@@ -28,9 +28,9 @@ def api(atoll: Atoll) -> str:
 
 
 @pytest.fixture(scope="module")
-def entry() -> dict[str, str]:
+def entry(atoll: Atoll) -> dict[str, str]:
     """The headers that let a caller in."""
-    return {}
+    return atoll.bearer()
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ops.stage import Stage, load_stage, stage_names
+from ops.stage import ROOT, Stage, load_stage, stage_names
 
 # The routes that anyone may call.
 OPEN = {"GET /status", "GET /openapi.json"}
@@ -21,6 +22,20 @@ def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
 
 def scopes_of(stage: Stage, route: str) -> list[str]:
     return [stage.access.scopes.write if route.startswith("POST ") else stage.access.scopes.read]
+
+
+def test_document_asks_for_the_scopes_that_the_routes_ask_for(template: Callable[[str], dict[str, Any]]) -> None:
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
+    promised = {
+        f"{method.upper()} {path}": [scope for way in operation["security"] for scope in way.get("token", [])]
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    deployed = {
+        route["Properties"]["RouteKey"]: route["Properties"].get("AuthorizationScopes", [])
+        for route in of_type(template("prod"), "Route").values()
+    }
+    assert promised == deployed
 
 
 @pytest.mark.parametrize("name", stage_names())

@@ -218,9 +218,8 @@ def test_prod_with_endpoints_in_one_zone_keeps_its_functions_in_three(
 def test_dev_with_endpoints_in_both_zones_and_no_tracing_has_no_xray_endpoint(
     deployed_with: Callable[..., Template],
 ) -> None:
-    made = endpoints(
-        deployed_with("dev", network={"endpoint_zones": 2}, tracing={"enabled": False, "rate": 0, "reservoir_per_s": 0})
-    )
+    off = {"enabled": False, "rate": 0, "reservoir_per_s": 0}
+    made = endpoints(deployed_with("dev", network={"endpoint_zones": 2}, tracing=off))
 
     assert set(made) == {"dynamodb", "s3", "events", "sqs"}
     assert made["events"]["SubnetIds"] == [{"Ref": "SubnetA"}, {"Ref": "SubnetB"}]

@@ -17,11 +17,11 @@ from handlers import store
 from handlers.core import deadletter
 from handlers.core.delivery import MalformedDeliveryError
 from handlers.core.identity import event_key
-from tests.unit.handlers.support import Cloud, Context, cloudevent, envelope, sqs_event, sqs_record
+from tests.unit.handlers.support import TENANT, Cloud, Context, cloudevent, envelope, sqs_event, sqs_record
 from tests.unit.handlers.test_processors import accepted, metrics_of
 
 HANDLERS = [store.handler, activity_function.handler]
-KEY = event_key("public", "/shop", "order-1")
+KEY = event_key(TENANT, "/shop", "order-1")
 THROTTLED = {
     "Error": {"Code": "ThrottlingException", "Message": "quoting secret-1"},
     "ResponseMetadata": {"HTTPStatusCode": 400},

@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "table": {"event_retention_days": 30, "point_in_time_recovery": True, "deletion_protection": True},
     "idempotency": {"window_s": 86400, "in_progress_timeout_s": 30},
     "archive": {"retention_days": 7},
-    "journal": {"retention_days": 7},
+    "journal": {"retention_days": 5},
     "access": {
         "issuer": "https://login.atoll.example/",
         "audience": ["https://api.atoll.example"],
@@ -51,7 +51,7 @@ SETTINGS |= {
     for name, section in yaml.safe_load(stage_file("local").read_text(encoding="utf-8")).items()
     if name in ("encryption", "alarms", "tracing")
 }
-QUEUES = ("store", "store-dlq", "activity", "activity-dlq", "async-dlq", "journal-dlq")
+QUEUES = ("store", "store-dlq", "activity", "activity-dlq", "async-dlq", "bus-dlq", "journal-dlq")
 
 
 @dataclass

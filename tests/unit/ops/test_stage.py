@@ -117,12 +117,12 @@ def test_journals_form_a_ring_over_the_regions(tmp_path: Path, count: int) -> No
         assert stage.journaled_region(following) == region
 
 
-def test_dlqs_are_those_of_the_processors_of_async_invocations_and_with_two_regions_of_the_journal(
+def test_dlqs_are_those_of_the_processors_of_async_invocations_of_the_buses_and_with_two_regions_of_the_journal(
     tmp_path: Path,
 ) -> None:
     two, one = load_stage("local"), load_stage("local", write(tmp_path, regions=["us-east-1"]))
 
-    assert one.dlqs == ("atoll-local-store-dlq", "atoll-local-activity-dlq", "atoll-local-async-dlq")
+    assert one.dlqs == tuple(f"atoll-local-{part}-dlq" for part in ("store", "activity", "async", "bus"))
     assert two.dlqs == (*one.dlqs, "atoll-local-journal-dlq")
 
 
