@@ -24,8 +24,8 @@ from handlers import ingest
 from handlers.core import aws
 from handlers.core.bus import Bus
 from ops.stage import ROOT
-from tests.unit.deploy.privileges import Permission, functions
-from tests.unit.deploy.resolved import ACCOUNT, REGION, Resolved
+from tests.template import ACCOUNT, Stack
+from tests.unit.deploy.privileges import REGION, Permission, functions
 from tests.unit.handlers import support
 from tests.unit.handlers.conftest import forget
 from tests.unit.handlers.support import Cloud, Context, cloudevent, envelope, post, request, sqs_event
@@ -129,7 +129,7 @@ class Recording:
         }
 
 
-def record(stack: Resolved) -> Recording:
+def record(stack: Stack) -> Recording:
     """Drive every path of every function of the stack, in the environment that the template gives it."""
     recording = Recording()
     for name, function in functions(stack).items():

@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from tests.unit.deploy.resolved import ACCOUNT, REGION, Resolved
+from tests.template import ACCOUNT, Stack
 
 ANY = "*"
+REGION = "us-east-1"  # where the stacks of these tests are deployed
 
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 POLLER = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -46,12 +47,12 @@ class Permission(NamedTuple):
         return f"{self.action} on {self.resource}" + (f" through {self.through}" if self.through else "")
 
 
-def functions(stack: Resolved) -> dict[str, dict[str, Any]]:
+def functions(stack: Stack) -> dict[str, dict[str, Any]]:
     """The functions' properties by short name: ``ingest`` for ``atoll-prod-ingest``."""
     return {one["FunctionName"].split("-", 2)[2]: one for one in stack.of_type("AWS::Lambda::Function").values()}
 
 
-def statements(stack: Resolved, function: dict[str, Any]) -> list[dict[str, Any]]:
+def statements(stack: Stack, function: dict[str, Any]) -> list[dict[str, Any]]:
     """The statements of a function's role. A policy of the stack that is attached to it gives Lambda what the code must
     not do, and denies that to the code: its Deny takes nothing from what is needed."""
     roles = {stack.arn(name): role for name, role in stack.of_type("AWS::IAM::Role").items()}
@@ -75,7 +76,7 @@ def granted(allowed: Iterable[dict[str, Any]]) -> set[Permission]:
     return found
 
 
-def needed(stack: Resolved, function: dict[str, Any], by_code: set[Permission]) -> set[Permission]:
+def needed(stack: Stack, function: dict[str, Any], by_code: set[Permission]) -> set[Permission]:
     """What the code calls, and what the service does in the function's role."""
     direct = by_code | set(_by_configuration(stack, function))
     return direct | set(_by_encryption(stack, function, direct))
@@ -91,7 +92,7 @@ def problems(allowed: Iterable[dict[str, Any]], wanted: set[Permission]) -> list
     return sorted(lines)
 
 
-def _by_configuration(stack: Resolved, function: dict[str, Any]) -> Iterator[Permission]:
+def _by_configuration(stack: Stack, function: dict[str, Any]) -> Iterator[Permission]:
     """What the Lambda service does in the role, because the function is configured so."""
     name = function["FunctionName"]
     arn = f"arn:aws:lambda:{REGION}:{_account(function['Role'])}:function:{name}"
@@ -116,7 +117,7 @@ def _by_configuration(stack: Resolved, function: dict[str, Any]) -> Iterator[Per
         yield from (Permission(action, CONNECTED) for action in CONNECTS)
 
 
-def _by_encryption(stack: Resolved, function: dict[str, Any], direct: set[Permission]) -> Iterator[Permission]:
+def _by_encryption(stack: Stack, function: dict[str, Any], direct: set[Permission]) -> Iterator[Permission]:
     """What the services that the function uses do with a customer-managed key in its role."""
     if key := function.get("KmsKeyArn"):
         yield Permission("kms:Decrypt", key, "lambda")

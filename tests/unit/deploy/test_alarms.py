@@ -12,8 +12,8 @@ import pytest
 
 from ops.local.alarms import Rule, State
 from ops.stage import ROOT, load_stage, stage_names
+from tests.template import ACCOUNT, Stack, resolved
 from tests.unit.deploy import metricmath, metrics
-from tests.unit.deploy.regional import ACCOUNT, Regional
 
 Template = dict[str, Any]
 ALARM, COMPOSITE = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
@@ -21,11 +21,11 @@ REGIONS = [(name, region) for name in stage_names() for region in load_stage(nam
 
 
 @pytest.fixture
-def deployed(template: Callable[[str], Template]) -> Callable[[str, str], Regional]:
-    return lambda stage, region: Regional(template(stage), region)
+def deployed(template: Callable[[str], Template]) -> Callable[[str, str], Stack]:
+    return lambda stage, region: Stack(template(stage), region)
 
 
-Deployed = Callable[[str, str], Regional]
+Deployed = Callable[[str, str], Stack]
 
 
 def tickets(alarms: dict[str, Any]) -> set[str]:
@@ -35,7 +35,7 @@ def tickets(alarms: dict[str, Any]) -> set[str]:
 # --- completeness -------------------------------------------------------------------------------------------------
 
 
-def dlqs(regional: Regional) -> set[str]:
+def dlqs(stack: Stack) -> set[str]:
     """Logical ids of the queues that something gives up into: queues, rule targets, asynchronous invocations."""
     named: set[str] = set()
 
@@ -50,18 +50,18 @@ def dlqs(regional: Regional) -> set[str]:
             for inner in value:
                 look(inner, within)
 
-    look(regional.template["Resources"])
-    return named & set(regional.resources("AWS::SQS::Queue"))
+    look(stack.resources)
+    return named & set(stack.of_type("AWS::SQS::Queue"))
 
 
 @pytest.mark.parametrize(("stage", "region"), REGIONS)
 def test_every_dead_letter_queue_has_an_alarm_that_acts(deployed: Deployed, stage: str, region: str) -> None:
-    regional = deployed(stage, region)
-    alarms, queues = regional.resources(ALARM), regional.resources("AWS::SQS::Queue")
+    stack = deployed(stage, region)
+    alarms, queues = stack.of_type(ALARM), stack.of_type("AWS::SQS::Queue")
 
     watched = {alarms[name]["Dimensions"][0]["Value"] for name in tickets(alarms)}
 
-    assert watched == {queues[name]["QueueName"] for name in dlqs(regional)}
+    assert watched == {queues[name]["QueueName"] for name in dlqs(stack)}
     for name in tickets(alarms):
         assert alarms[name]["MetricName"] == "ApproximateNumberOfMessagesVisible"
         assert alarms[name]["AlarmActions"] == alarms[name]["OKActions"] == ["AlarmTopic"]
@@ -70,13 +70,13 @@ def test_every_dead_letter_queue_has_an_alarm_that_acts(deployed: Deployed, stag
 
 @pytest.mark.parametrize(("stage", "region"), REGIONS)
 def test_every_function_queue_and_pair_of_regions_is_watched(deployed: Deployed, stage: str, region: str) -> None:
-    regional, settings = deployed(stage, region), load_stage(stage)
-    alarms = regional.resources(ALARM)
+    stack, settings = deployed(stage, region), load_stage(stage)
+    alarms = stack.of_type(ALARM)
     watched = {
         (a["MetricName"], *(one["Value"] for one in a["Dimensions"])) for a in alarms.values() if "MetricName" in a
     }
 
-    functions = {f["FunctionName"] for f in regional.resources("AWS::Lambda::Function").values()}
+    functions = {f["FunctionName"] for f in stack.of_type("AWS::Lambda::Function").values()}
     for function in functions:
         assert {("Errors", function), ("Throttles", function)} <= watched
     for processor in settings.processor_names:
@@ -90,12 +90,12 @@ def test_every_alarm_says_what_it_means_what_to_do_and_what_no_data_mean(
     deployed: Deployed, stage: str, region: str
 ) -> None:
     settings = load_stage(stage)
-    for name, alarm in deployed(stage, region).resources(ALARM).items():
+    for name, alarm in deployed(stage, region).of_type(ALARM).items():
         assert "First: " in alarm["AlarmDescription"], name
         assert len(alarm["AlarmDescription"]) <= 1024, name
         assert alarm["AlarmName"].startswith(f"{settings.prefix}-"), name
         assert alarm["TreatMissingData"] in ("ignore", "breaching", "notBreaching"), name
-        sustained = name in tickets(deployed(stage, region).resources(ALARM))
+        sustained = name in tickets(deployed(stage, region).of_type(ALARM))
         assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == ((1, 1) if sustained else (3, 5)), name
         for one in alarm.get("Metrics", [{"MetricStat": {"Metric": alarm, "Period": alarm.get("Period")}}]):
             if "MetricStat" in one:
@@ -109,8 +109,8 @@ def test_docs_list_every_alarm_and_nothing_else(deployed: Deployed) -> None:
     """By what comes after ``atoll-<stage>-``; a row may stand for one alarm a function, processor, queue or region."""
     text = (ROOT / "docs" / "alarms.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
-    regional = deployed("prod", "us-east-1")
-    found = [a["AlarmName"] for kind in (ALARM, COMPOSITE) for a in regional.resources(kind).values()]
+    stack = deployed("prod", "us-east-1")
+    found = [a["AlarmName"] for kind in (ALARM, COMPOSITE) for a in stack.of_type(kind).values()]
     patterns = {row: re.compile("atoll-prod-" + re.sub(r"<\w+>", "[a-z0-9-]+", row)) for row in rows}
     for name in found:
         assert any(pattern.fullmatch(name) for pattern in patterns.values()), name
@@ -120,20 +120,20 @@ def test_docs_list_every_alarm_and_nothing_else(deployed: Deployed) -> None:
 
 @pytest.mark.parametrize("region", load_stage("local").regions)
 def test_stage_without_combined_alarms_has_single_metrics_only(deployed: Deployed, region: str) -> None:
-    regional = deployed("local", region)
-    assert regional.resources(COMPOSITE) == {}
-    assert all("MetricName" in alarm for alarm in regional.resources(ALARM).values())
+    stack = deployed("local", region)
+    assert stack.of_type(COMPOSITE) == {}
+    assert all("MetricName" in alarm for alarm in stack.of_type(ALARM).values())
 
 
 def test_topic_takes_alarms_of_this_account_only_and_is_not_encrypted_with_a_key_cloudwatch_cannot_use(
     deployed: Deployed,
 ) -> None:
-    regional = deployed("prod", "us-east-1")
-    (topic,) = regional.resources("AWS::SNS::Topic").values()
+    stack = deployed("prod", "us-east-1")
+    (topic,) = stack.of_type("AWS::SNS::Topic").values()
     assert "alias/aws/sns" not in str(topic.get("KmsMasterKeyId"))
     allow = next(
         statement
-        for policy in regional.resources("AWS::SNS::TopicPolicy").values()
+        for policy in stack.of_type("AWS::SNS::TopicPolicy").values()
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Allow"
     )
@@ -160,9 +160,9 @@ def holds(rule: str, states: dict[str, str]) -> bool:
 def test_region_is_unhealthy_when_any_of_its_alarms_but_a_dlqs_is_on(
     deployed: Deployed, stage: str, region: str
 ) -> None:
-    regional = deployed(stage, region)
-    (composite,) = regional.resources(COMPOSITE).values()
-    alarms = regional.resources(ALARM)
+    stack = deployed(stage, region)
+    (composite,) = stack.of_type(COMPOSITE).values()
+    alarms = stack.of_type(ALARM)
     states = {alarm["AlarmName"]: "OK" for alarm in alarms.values()}
 
     assert not holds(composite["AlarmRule"], states)
@@ -194,11 +194,12 @@ def test_generated_parts_follow_the_list_of_regions(count: int) -> None:
     done = subprocess.run(["node", "-e", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     made = json.loads(done.stdout)
     for region in regions:
-        regional = Regional(made, region)
-        pairs = {alarm["Dimensions"][1]["Value"] for alarm in regional.resources(ALARM).values()}
+        stack = Stack(made, region)
+        pairs = {alarm["Dimensions"][1]["Value"] for alarm in stack.of_type(ALARM).values()}
         assert pairs == set(regions) - {region}
-        terms = regional.resolved([term for term in made["terms"] if "Fn::If" in term])
-        names = {alarm["AlarmName"] for alarm in regional.resources(ALARM).values()}
+        asked = {"Rule": {"Value": [term for term in made["terms"] if "Fn::If" in term]}}
+        terms = stack.value(resolved(made | {"Outputs": asked}, region)["Outputs"]["Rule"]["Value"])
+        names = {alarm["AlarmName"] for alarm in stack.of_type(ALARM).values()}
         assert sorted(terms) == sorted(["FALSE", *(f'ALARM("{name}")' for name in names)])
 
 
@@ -280,7 +281,7 @@ def test_error_rate_on_recorded_series(
     expected: list[str],
 ) -> None:
     """``series`` are requests, errors, probes and failed probes."""
-    alarm = deployed("prod", "us-east-1").resources(ALARM)["ApiErrorRateAlarm"]
+    alarm = deployed("prod", "us-east-1").of_type(ALARM)["ApiErrorRateAlarm"]
     expression = next(one["Expression"] for one in alarm["Metrics"] if "Expression" in one)
     given = dict(zip(("requests", "errors", "probes", "failed_probes"), series, strict=True))
     assert metricmath.names(expression) == {one["Id"] for one in alarm["Metrics"] if "MetricStat" in one} == set(given)
@@ -317,5 +318,5 @@ def test_error_rate_on_recorded_series(
 def test_alarm_on_one_metric_on_recorded_series(
     deployed: Deployed, name: str, series: list[float | None], last: str
 ) -> None:
-    alarm = deployed("prod", "us-east-1").resources(ALARM)[name]
+    alarm = deployed("prod", "us-east-1").of_type(ALARM)[name]
     assert states(alarm, series)[-1] == last

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ops.stage import load_stage, stage_names
+from tests.template import Stack
 from tests.unit.deploy import metricmath, metrics
-from tests.unit.deploy.regional import Regional
 
 DASHBOARD = "AWS::CloudWatch::Dashboard"
 REGIONS = [(name, region) for name in stage_names() for region in load_stage(name).regions]
@@ -29,7 +29,7 @@ def shown(
 ) -> tuple[str, str, dict[str, dict[str, Any]]]:
     """A stage, one of its regions, and that region's dashboards by name."""
     stage, region = request.param
-    resources = Regional(template(stage), region).resources(DASHBOARD)
+    resources = Stack(template(stage), region).of_type(DASHBOARD)
     return stage, region, {d["DashboardName"]: json.loads(d["DashboardBody"]) for d in resources.values()}
 
 
@@ -94,10 +94,10 @@ def test_charts_name_only_metrics_that_somebody_publishes(
     shown: Shown, template: Callable[[str], dict[str, Any]]
 ) -> None:
     stage, region, _ = shown
-    settings, regional = load_stage(stage), Regional(template(stage), region)
+    settings, stack = load_stage(stage), Stack(template(stage), region)
     named = {
-        "FunctionName": {one["FunctionName"] for one in regional.resources("AWS::Lambda::Function").values()},
-        "QueueName": {one["QueueName"] for one in regional.resources("AWS::SQS::Queue").values()},
+        "FunctionName": {one["FunctionName"] for one in stack.of_type("AWS::Lambda::Function").values()},
+        "QueueName": {one["QueueName"] for one in stack.of_type("AWS::SQS::Queue").values()},
         "TableName": {settings.table_name},
         "ReceivingRegion": set(settings.regions),
         "ApiId": {"HttpApi"},
@@ -176,8 +176,8 @@ def test_every_processor_function_and_dlq_is_on_the_dashboards(
     shown: Shown, template: Callable[[str], dict[str, Any]]
 ) -> None:
     stage, region, bodies = shown
-    regional = Regional(template(stage), region)
+    stack = Stack(template(stage), region)
     text = json.dumps(bodies[f"{load_stage(stage).prefix}-{region}"])
-    names = [one["QueueName"] for one in regional.resources("AWS::SQS::Queue").values()]
-    names += [one["FunctionName"] for one in regional.resources("AWS::Lambda::Function").values()]
+    names = [one["QueueName"] for one in stack.of_type("AWS::SQS::Queue").values()]
+    names += [one["FunctionName"] for one in stack.of_type("AWS::Lambda::Function").values()]
     assert [name for name in names if f'"{name}"' not in text] == []

@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from ops.stage import stage_names
+from tests.template import Stack
 from tests.unit.deploy import calls, privileges
 from tests.unit.deploy.privileges import ON_ANY_RESOURCE, Permission
-from tests.unit.deploy.resolved import Resolved
 
 Statements = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def stack(template: Callable[[str], dict[str, Any]]) -> Callable[[str], Resolved]:
-    made: dict[str, Resolved] = {}
+def stack(template: Callable[[str], dict[str, Any]]) -> Callable[[str], Stack]:
+    made: dict[str, Stack] = {}
 
-    def of(stage: str) -> Resolved:
+    def of(stage: str) -> Stack:
         if stage not in made:
-            made[stage] = Resolved(template(stage))
+            made[stage] = Stack(template(stage), privileges.REGION)
         return made[stage]
 
     return of
 
 
 @pytest.fixture(scope="module")
-def recorded(stack: Callable[[str], Resolved]) -> Callable[[str], calls.Recording]:
+def recorded(stack: Callable[[str], Stack]) -> Callable[[str], calls.Recording]:
     made: dict[str, calls.Recording] = {}
 
     def of(stage: str) -> calls.Recording:
@@ -40,7 +40,7 @@ def recorded(stack: Callable[[str], Resolved]) -> Callable[[str], calls.Recordin
     return of
 
 
-def held(stack: Resolved, recording: calls.Recording) -> Iterator[tuple[str, Statements, set[Permission]]]:
+def held(stack: Stack, recording: calls.Recording) -> Iterator[tuple[str, Statements, set[Permission]]]:
     """Each function with the statements of its role and what it needs."""
     for name, function in privileges.functions(stack).items():
         wanted = privileges.needed(stack, function, recording.permissions[name])
@@ -49,7 +49,7 @@ def held(stack: Resolved, recording: calls.Recording) -> Iterator[tuple[str, Sta
 
 @pytest.mark.parametrize("stage", stage_names())
 def test_roles_grant_exactly_what_code_and_service_need(
-    stack: Callable[[str], Resolved], recorded: Callable[[str], calls.Recording], stage: str
+    stack: Callable[[str], Stack], recorded: Callable[[str], calls.Recording], stage: str
 ) -> None:
     found = {name: privileges.problems(given, wanted) for name, given, wanted in held(stack(stage), recorded(stage))}
 
@@ -71,13 +71,13 @@ def test_call_that_no_path_makes_is_reported(recorded: Callable[[str], calls.Rec
     assert calls.undriven(seen) == [site]
 
 
-def test_each_function_has_a_role_of_its_own(stack: Callable[[str], Resolved]) -> None:
+def test_each_function_has_a_role_of_its_own(stack: Callable[[str], Stack]) -> None:
     functions = privileges.functions(stack("prod"))
 
     assert len({function["Role"] for function in functions.values()}) == len(functions)
 
 
-def test_only_lambda_may_take_a_role(stack: Callable[[str], Resolved]) -> None:
+def test_only_lambda_may_take_a_role(stack: Callable[[str], Stack]) -> None:
     made = stack("prod")
     for function in privileges.functions(made).values():
         role = next(one for name, one in made.of_type("AWS::IAM::Role").items() if made.arn(name) == function["Role"])
@@ -88,7 +88,7 @@ def test_only_lambda_may_take_a_role(stack: Callable[[str], Resolved]) -> None:
 
 @pytest.mark.parametrize("stage", ["dev", "prod"])
 def test_check_when_any_action_is_taken_away_reports_it_missing(
-    stack: Callable[[str], Resolved], recorded: Callable[[str], calls.Recording], stage: str
+    stack: Callable[[str], Stack], recorded: Callable[[str], calls.Recording], stage: str
 ) -> None:
     taken = 0
     for _, given, wanted in held(stack(stage), recorded(stage)):
@@ -104,7 +104,7 @@ def test_check_when_any_action_is_taken_away_reports_it_missing(
 
 @pytest.mark.parametrize("stage", ["dev", "prod"])
 def test_check_when_any_statement_reaches_further_reports_it(
-    stack: Callable[[str], Resolved], recorded: Callable[[str], calls.Recording], stage: str
+    stack: Callable[[str], Stack], recorded: Callable[[str], calls.Recording], stage: str
 ) -> None:
     for _, given, wanted in held(stack(stage), recorded(stage)):
         for index, statement in enumerate(given):
@@ -123,7 +123,7 @@ def test_check_when_any_statement_reaches_further_reports_it(
 
 
 def test_check_when_a_condition_on_the_key_is_dropped_reports_it(
-    stack: Callable[[str], Resolved], recorded: Callable[[str], calls.Recording]
+    stack: Callable[[str], Stack], recorded: Callable[[str], calls.Recording]
 ) -> None:
     for _, given, wanted in held(stack("prod"), recorded("prod")):
         wider = [{k: v for k, v in statement.items() if k != "Condition"} for statement in given]
@@ -132,7 +132,7 @@ def test_check_when_a_condition_on_the_key_is_dropped_reports_it(
 
 
 def test_check_when_code_makes_a_new_call_reports_it(
-    stack: Callable[[str], Resolved], recorded: Callable[[str], calls.Recording]
+    stack: Callable[[str], Stack], recorded: Callable[[str], calls.Recording]
 ) -> None:
     scan = Permission("dynamodb:Scan", "arn:aws:dynamodb:us-east-1:123456789012:table/atoll-dev")
 

@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 
 from ops.stage import load_stage, stage_names
-from tests.unit.deploy.resolved import Resolved
+from tests.template import Stack
 
 # Takes what the bus could not encrypt or decrypt with the key.
 NOT_UNDER_THE_KEY = {"BusDlq"}
 HOLDS_DATA = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup")
-Stack = Callable[[str], Resolved]
+Stacks = Callable[[str], Stack]
 
 
 @pytest.fixture(scope="module")
-def stack(template: Callable[[str], dict[str, Any]]) -> Stack:
-    return lambda stage: Resolved(template(stage))
+def stack(template: Callable[[str], dict[str, Any]]) -> Stacks:
+    return lambda stage: Stack(template(stage), load_stage(stage).home_region)
 
 
 @pytest.mark.parametrize("name", stage_names())
-def test_everything_is_under_the_customer_key_exactly_where_the_stage_asks(stack: Stack, name: str) -> None:
+def test_everything_is_under_the_customer_key_exactly_where_the_stage_asks(stack: Stacks, name: str) -> None:
     stage, resolved = load_stage(name), stack(name)
     keys = [resolved.arn(key) for key in resolved.of_type("AWS::KMS::Key")]
     assert len(keys) == (1 if stage.encryption.customer_managed_key else 0)
@@ -44,7 +44,7 @@ def test_everything_is_under_the_customer_key_exactly_where_the_stage_asks(stack
     assert wrong == (NOT_UNDER_THE_KEY if keys else set())
 
 
-def test_bus_under_the_key_has_a_dlq_that_does_not_depend_on_it(stack: Stack) -> None:
+def test_bus_under_the_key_has_a_dlq_that_does_not_depend_on_it(stack: Stacks) -> None:
     resolved = stack("prod")
 
     bus = resolved.of_type("AWS::Events::EventBus")["Bus"]
@@ -53,7 +53,7 @@ def test_bus_under_the_key_has_a_dlq_that_does_not_depend_on_it(stack: Stack) ->
 
 
 @pytest.mark.parametrize("name", stage_names())
-def test_without_a_customer_key_queues_and_tables_are_encrypted_by_aws(stack: Stack, name: str) -> None:
+def test_without_a_customer_key_queues_and_tables_are_encrypted_by_aws(stack: Stacks, name: str) -> None:
     resolved = stack(name)
 
     for queue in resolved.of_type("AWS::SQS::Queue").values():
@@ -62,7 +62,7 @@ def test_without_a_customer_key_queues_and_tables_are_encrypted_by_aws(stack: St
         assert table["SSESpecification"]["SSEEnabled"] is True
 
 
-def test_key_rotates_is_not_lost_with_the_stack_and_has_its_name(stack: Stack) -> None:
+def test_key_rotates_is_not_lost_with_the_stack_and_has_its_name(stack: Stacks) -> None:
     resolved = stack("prod")
     (key,) = resolved.of_type("AWS::KMS::Key").values()
     ((_, alias),) = resolved.of_type("AWS::KMS::Alias").items()
@@ -74,7 +74,7 @@ def test_key_rotates_is_not_lost_with_the_stack_and_has_its_name(stack: Stack) -
     assert resolved.resources["Key"]["UpdateReplacePolicy"] == "Retain"
 
 
-def test_key_is_open_to_the_services_that_use_it_and_only_for_this_stage(stack: Stack) -> None:
+def test_key_is_open_to_the_services_that_use_it_and_only_for_this_stage(stack: Stacks) -> None:
     (key,) = stack("prod").of_type("AWS::KMS::Key").values()
     account, *services = key["KeyPolicy"]["Statement"]
 
@@ -95,7 +95,7 @@ def test_key_is_open_to_the_services_that_use_it_and_only_for_this_stage(stack: 
 
 
 @pytest.mark.parametrize("name", stage_names())
-def test_every_log_group_ends_what_it_keeps(stack: Stack, name: str) -> None:
+def test_every_log_group_ends_what_it_keeps(stack: Stacks, name: str) -> None:
     stage, groups = load_stage(name), stack(name).of_type("AWS::Logs::LogGroup")
 
     functions = {group["LogGroupName"]: group["RetentionInDays"] for group in groups.values()}
@@ -105,7 +105,7 @@ def test_every_log_group_ends_what_it_keeps(stack: Stack, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", stage_names())
-def test_tables_expire_recover_and_resist_deletion_as_the_stage_asks(stack: Stack, name: str) -> None:
+def test_tables_expire_recover_and_resist_deletion_as_the_stage_asks(stack: Stacks, name: str) -> None:
     stage, tables = load_stage(name), stack(name).of_type("AWS::DynamoDB::Table")
 
     for table in tables.values():
@@ -117,7 +117,7 @@ def test_tables_expire_recover_and_resist_deletion_as_the_stage_asks(stack: Stac
 
 
 @pytest.mark.parametrize("name", stage_names())
-def test_what_holds_data_leaves_with_the_stack_only_where_deletion_is_not_protected(stack: Stack, name: str) -> None:
+def test_what_holds_data_leaves_with_the_stack_only_where_deletion_is_not_protected(stack: Stacks, name: str) -> None:
     kept = load_stage(name).table.deletion_protection
     policies = {
         logical_id: (one.get("DeletionPolicy"), one.get("UpdateReplacePolicy"))
@@ -131,7 +131,7 @@ def test_what_holds_data_leaves_with_the_stack_only_where_deletion_is_not_protec
 
 
 @pytest.mark.parametrize("name", stage_names())
-def test_buckets_are_private_encrypted_versioned_and_closed_to_plain_http(stack: Stack, name: str) -> None:
+def test_buckets_are_private_encrypted_versioned_and_closed_to_plain_http(stack: Stacks, name: str) -> None:
     resolved = stack(name)
     own_key = load_stage(name).encryption.customer_managed_key
     policies = {own["Bucket"]: own["PolicyDocument"] for own in resolved.of_type("AWS::S3::BucketPolicy").values()}
