@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from handlers.core import activity, aws, delivery, observability, processing
+from handlers.core import activity, aws, delivery, observability, processing, retention
 from handlers.core.settings import settings
 
 
@@ -32,7 +32,7 @@ class _Batch:
                 continue
             deliveries.append(parsed)
             self._messages.setdefault(parsed.event_key, []).append(record["messageId"])
-        buckets = activity.group(deliveries)
+        buckets = activity.group(retention.unexpired(deliveries, settings()))
         known = activity.read(aws.dynamodb(), list(buckets), settings())
         for bucket, members in buckets.items():
             self._count(bucket, members, known[bucket])

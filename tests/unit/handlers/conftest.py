@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from moto import mock_aws
 
 from handlers import ingest
-from handlers.core import aws, observability
+from handlers.core import aws, observability, timestamps
 from handlers.core import settings as settings_module
 from handlers.core.settings import Settings
 from tests.unit.handlers.support import ENVIRONMENT, Cloud
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two days after the events of these tests, so that none of them has expired."""
+    now = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    monkeypatch.setattr(timestamps, "time", SimpleNamespace(time=lambda: now))
 
 
 @pytest.fixture(autouse=True)
