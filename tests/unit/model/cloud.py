@@ -106,6 +106,9 @@ class World:
         self.now = START
         self.journal: list[tuple[str, Key, dict[str, Any] | None]] = []
         self.reached: dict[tuple[str, Key], int] = {}
+        self.lost: set[tuple[int, str]] = set()
+        self._taken: set[tuple[int, str]] = set()
+        self._losing: set[tuple[str, str]] = set()
         self.violations: list[str] = []
         self.by_hand = False
         self._messages = 0
@@ -209,6 +212,7 @@ class World:
         self.reached[region, key] = len(self.journal) - 1
         stamp = self.log.record(TABLE, region, self.regions, key, copy.deepcopy(new))
         self._numbers[key, stamp] = len(self.journal) - 1
+        self.lost.update((len(self.journal) - 1, other) for source, other in self._losing if source == region)
 
     def _apply(self, write: Write, region: str) -> bool:
         key: Any = write.key
@@ -216,7 +220,31 @@ class World:
         self._noted(region, key, table.items.get(key), write.item)
         table.replace(key, write.item)
         self.reached[region, key] = self._numbers[key, write.stamp]
+        self._taken.add((self.reached[region, key], region))
         return True
+
+    def cut(self, source: str, destination: str, *, lose: bool = False) -> None:
+        """Cut a link; one that loses writes loses also those that have not arrived."""
+        self.log.cut(source, destination, lose=lose)
+        if not lose:
+            self._losing.discard((source, destination))
+            return
+        self._losing.add((source, destination))
+        made = {(number, destination) for number, (region, _, _) in enumerate(self.journal) if region == source}
+        self.lost |= made - self._taken
+
+    def heal(self, source: str, destination: str) -> None:
+        self.log.heal(source, destination)
+        self._losing.discard((source, destination))
+
+    def expected(self, region: str) -> dict[Key, dict[str, Any]]:
+        """What last writer wins leaves in a region: of each item the last write that was not lost on its way there."""
+        last = {key: item for number, (_, key, item) in enumerate(self.journal) if (number, region) not in self.lost}
+        return {key: item for key, item in last.items() if item is not None}
+
+    def as_cloud(self) -> Any:
+        """The regions as ``ops`` sees them."""
+        return SimpleNamespace(client=lambda service, region: self.regions[region].dynamodb)
 
     def _noted(self, region: str, key: Key, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Per-item order: the version of an activity item, which one region writes, never goes back."""
@@ -412,7 +440,7 @@ class World:
         for region in self.regions.values():
             region.up = region.bus_up = True
         for link in self.log.links():
-            self.log.heal(link.source, link.destination)
+            self.heal(link.source, link.destination)
         self.drain()
         self.pass_time(seconds=60)
         self.replicate()

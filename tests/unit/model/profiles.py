@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 _ANY = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}
 
 settings.register_profile(
-    "atoll-ci", max_examples=60, stateful_step_count=25, derandomize=True, database=None, **_ANY
+    "atoll-ci", max_examples=50, stateful_step_count=30, derandomize=True, database=None, **_ANY
 )
 settings.register_profile("atoll-long", max_examples=2000, stateful_step_count=50, **_ANY)
 
