@@ -134,7 +134,7 @@ def count(
         latest = max(delivery.accepted_at for delivery in deliveries if key_bytes(delivery.event_key) in new)
         # As long as the longest-lived of the events in it.
         expires_at = max(known.expires_at, retention.expiry_s(latest, settings))
-        _add(client, bucket, new, expires_at, known.is_over, settings)
+        _add(client, bucket, new, expires_at, is_over=known.is_over, settings=settings)
     return Counted(new=len(new), known=len(deliveries) - len(new))
 
 
@@ -188,7 +188,7 @@ def _place(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _add(
-    client: DynamoDBClient, bucket: Bucket, keys: set[bytes], expires_at: int, is_over: bool, settings: Settings
+    client: DynamoDBClient, bucket: Bucket, keys: set[bytes], expires_at: int, *, is_over: bool, settings: Settings
 ) -> None:
     """Add keys to this region's item, or to an item that is over begin anew: what expired in it must not come back."""
     values: dict[str, Any] = {

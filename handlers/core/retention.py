@@ -28,7 +28,7 @@ def now_s() -> int:
 
 
 def unexpired(deliveries: Iterable[Delivery], settings: Settings) -> list[Delivery]:
-    """The deliveries that something is to be done for; of the others, whose event has expired, only a line is logged."""
+    """The deliveries that something is to be done for; of those whose event has expired only a line is logged."""
     at_s, found = now_s(), []
     for delivery in deliveries:
         if expiry_s(delivery.accepted_at, settings) > at_s:

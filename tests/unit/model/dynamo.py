@@ -194,7 +194,9 @@ class DynamoDB:
         found = [item for item in view.values() if all(name in item for name in keys) and where.holds(item)]
         found.sort(key=lambda item: [item[name]["S"].encode() for name in keys], reverse=not ScanIndexForward)
         page, rest = found[:Limit], found[Limit:]
-        kept = [item for item in page if not FilterExpression or Expression(FilterExpression, names, values).holds(item)]
+        kept = [
+            item for item in page if not FilterExpression or Expression(FilterExpression, names, values).holds(item)
+        ]
         answer: dict[str, Any] = {"Items": copy.deepcopy(kept), "Count": len(kept), "ScannedCount": len(page)}
         if rest:
             answer["LastEvaluatedKey"] = {name: page[-1][name] for name in {*keys, *table.keys}}

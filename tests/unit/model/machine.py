@@ -154,9 +154,7 @@ class Platform(RuleBasedStateMachine):
     def queue_delivers(self, deliver: Deliver) -> None:
         if self._can(deliver):
             invocation, taken = self._delivering(deliver)
-            done = self.world.acknowledge(
-                self.world.run(invocation), deliver.processor, taken, again=deliver.again
-            )
+            done = self.world.acknowledge(self.world.run(invocation), deliver.processor, taken, again=deliver.again)
             self._reads_its_own_writes(deliver, done)
 
     def _can(self, work: Post | Deliver) -> bool:
@@ -431,4 +429,6 @@ def _results(answer: Any) -> list[dict[str, Any]]:
             for result in body["results"]
         ]
     duplicate = answer["headers"].get("idempotent-replayed") == "true"
-    return [{"status": answer["statusCode"], "duplicate": duplicate, "answer": {name: body.get(name) for name in facts}}]
+    return [
+        {"status": answer["statusCode"], "duplicate": duplicate, "answer": {name: body.get(name) for name in facts}}
+    ]

@@ -12,9 +12,7 @@ from hypothesis import HealthCheck, settings
 
 _ANY = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}
 
-settings.register_profile(
-    "atoll-ci", max_examples=50, stateful_step_count=30, derandomize=True, database=None, **_ANY
-)
+settings.register_profile("atoll-ci", max_examples=50, stateful_step_count=30, derandomize=True, database=None, **_ANY)
 settings.register_profile("atoll-long", max_examples=2000, stateful_step_count=50, **_ANY)
 
 PROFILE = os.environ.get("ATOLL_MODEL_PROFILE", "atoll-ci")

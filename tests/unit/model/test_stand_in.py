@@ -161,7 +161,9 @@ def test_eventually_consistent_read_answers_what_was_there_before() -> None:
         lambda: Expression("size(a) > :b", None, {":b": {"N": "1"}}).holds({}),
         lambda: Expression("NOT a = :b", None, {":b": {"S": "1"}}).holds({"a": {"S": "1"}}),
         lambda: Expression("REMOVE a", None, None).update({}),
-        lambda: DynamoDB({"t": Table(("pk",))}).put_item(TableName="t", Item={"pk": {"S": "a"}}, ReturnValues="ALL_OLD"),
+        lambda: DynamoDB({"t": Table(("pk",))}).put_item(
+            TableName="t", Item={"pk": {"S": "a"}}, ReturnValues="ALL_OLD"
+        ),
     ],
 )
 def test_what_the_stand_in_does_not_know_is_refused(ask: Callable[[], Any]) -> None:
