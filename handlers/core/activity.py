@@ -207,7 +207,8 @@ def _add(
         assignments.append("#minute = :minute")
         names["#minute"] = "minute"
         values[":minute"] = {"S": bucket.minute}
-    adding, condition = "seen :keys, version :one", {}
+    adding = "seen :keys, version :one"
+    condition: Any = {}
     if is_over:
         # Of two batches that begin anew, one is refused; its messages come back and find the item alive.
         assignments.append("seen = :keys")

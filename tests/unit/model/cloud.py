@@ -2,8 +2,8 @@
 
 What is real: ``handlers`` and Powertools under them, and ``ops.local.replication``. What stands in for AWS: the tables
 (``dynamo``), a bus with an archive, a queue and a DLQ for each processor, and the clock, which moves only when told, by
-a millisecond a write. Every write to the global table is taken down in the order in which it was made: with a clock that
-never stands still, the last one is the one that last writer wins has to keep, whatever the replication does.
+a millisecond a write. Every write to the global table is taken down in the order in which it was made: with a clock
+that never stands still, the last one is what last writer wins has to keep, whatever the replication does.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class World:
         patch.setattr(processing, "_PROCESSOR", processing._PROCESSOR)  # `enter` replaces it; put back at the end
         patch.setattr(acceptance, "ThreadPoolExecutor", Serial)
         patch.setattr(activity_report, "ThreadPoolExecutor", Serial)
-        patch.setattr(timestamps, "time", SimpleNamespace(time=lambda: self.now.timestamp()))
+        patch.setattr(timestamps, "time", SimpleNamespace(time=self._seconds))
         for module in (base, datarecord, persistence):
             patch.setattr(module, "dt", SimpleNamespace(datetime=Clock, timedelta=timedelta))
         for module in _handler_modules():
@@ -253,6 +253,9 @@ class World:
 
     def expired(self, item: Mapping[str, Any]) -> bool:
         return int(item["expires_at"]["N"]) <= self.now.timestamp()
+
+    def _seconds(self) -> float:
+        return self.now.timestamp()
 
     # --- time ---------------------------------------------------------------------------------------------------
 

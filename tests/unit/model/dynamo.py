@@ -119,6 +119,7 @@ class DynamoDB:
         key: Key,
         operation: str,
         names_and_values: tuple[dict[str, str] | None, dict[str, Any] | None],
+        *,
         ConditionExpression: str = "",  # noqa: N803
         ReturnValuesOnConditionCheckFailure: str = "NONE",  # noqa: N803
         **request: Any,
@@ -174,6 +175,7 @@ class DynamoDB:
         self,
         table: Table,
         condition: str,
+        *,
         IndexName: str = "",  # noqa: N803
         FilterExpression: str = "",  # noqa: N803
         ExpressionAttributeNames: dict[str, str] | None = None,  # noqa: N803

@@ -1,7 +1,7 @@
 """One invocation of a function, call by call: it can be killed, refused, left without an answer, or made to wait.
 
-A fault strikes at one of the invocation's calls to AWS. Two invocations can be interleaved: each runs in a thread of its
-own, only one of them at a time, and the turn changes hands at calls alone, so that a schedule decides everything.
+A fault strikes at one of the invocation's calls to AWS. Several invocations can be interleaved: each runs in a thread
+of its own, one at a time, and the turn changes hands at calls alone, so that a schedule decides everything.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count, islice
 from typing import Any
 
@@ -21,13 +21,14 @@ from handlers.core.cloudevents import digest
 from handlers.core.identity import event_key
 from ops import divergence
 from sketch.canonical import Checksum, item_digest
-from tests.unit.handlers.support import body_of, cloudevent
+from tests.unit.handlers.support import ENVIRONMENT, body_of, cloudevent
 from tests.unit.model.cloud import PROCESSORS, RETENTION, START, TABLE, Message, Processor, Published, World
 from tests.unit.model.invocation import Fault, Invocation
 
 NAMES = ("us-east-1", "ap-south-1", "eu-west-1", "sa-east-1")
 TENANTS = ("north", "south")
 DAY = timedelta(days=1)
+WINDOW = timedelta(seconds=int(ENVIRONMENT["ATOLL_IDEMPOTENCY_WINDOW_S"]))
 
 
 def _in_one_bucket(tenant: str) -> Iterable[str]:
@@ -94,7 +95,7 @@ class Platform(RuleBasedStateMachine):
         self.world = World(NAMES[:1], 0)
         self.world.close()
         self.names: tuple[str, ...] = ()
-        self.answers: dict[tuple[str, str], Any] = {}
+        self.answers: dict[tuple[str, str], tuple[Any, datetime]] = {}
         self.sent: dict[tuple[str, str], set[str]] = {}
         self.troubled: set[tuple[str, str]] = set()
         self.deleted: set[str] = set()
@@ -143,10 +144,13 @@ class Platform(RuleBasedStateMachine):
                 self.answers.pop(place, None)
             if status == 202:
                 assert (place[1], _digest(name)) in published, f"{name}: answered 202, and the bus does not have it"
+                before, since = self.answers.get(place, (None, START))
                 if not result["duplicate"]:
-                    self.answers[place] = result["answer"]
-                elif place in self.answers:
-                    assert self.answers[place] == result["answer"], f"{name}: the same event got two answers"
+                    forgotten = before is None or self.world.now - since > WINDOW
+                    assert forgotten or place in self.troubled, f"{name}: accepted twice within the ledger's window"
+                    self.answers[place] = (result["answer"], self.world.now)
+                elif before is not None:
+                    assert before == result["answer"], f"{name}: the same event got two answers"
 
     # --- queues -------------------------------------------------------------------------------------------------
 

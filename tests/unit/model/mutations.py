@@ -70,8 +70,8 @@ def activity_replaces_the_set_instead_of_adding(patch: pytest.MonkeyPatch) -> No
     patch.setattr(
         activity,
         "_add",
-        lambda client, bucket, keys, expires_at, is_over, settings: add(
-            _Unconditional(client), bucket, keys, expires_at, True, settings
+        lambda client, bucket, keys, expires_at, *, is_over, settings: add(
+            _Unconditional(client), bucket, keys, expires_at, is_over=True, settings=settings
         ),
     )
 
@@ -179,8 +179,9 @@ def deletions_leave_no_tombstone(patch: pytest.MonkeyPatch) -> None:
         if known is not None:
             known.stamps.pop(region, None)
 
-    def recording(self: ReplicationLog, name: Any, source: str, replicas: Any, key: Any, item: Any) -> Any:
-        stamp = record(self, name, source, replicas, key, item)
+    def recording(self: ReplicationLog, *written: Any) -> Any:
+        stamp = record(self, *written)
+        name, source, _, key, item = written
         if item is None:
             forget(self, name, key, source)
         return stamp

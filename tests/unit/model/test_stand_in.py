@@ -63,7 +63,7 @@ class Asked:
         except (table.EventConflictError, ProblemError) as error:
             return type(error).__name__, str(error)
 
-    def _do(self, kind: str, one: delivery.Delivery) -> Any:
+    def _do(self, kind: str, one: delivery.Delivery) -> Any:  # noqa: PLR0911 one a call
         match kind:
             case "store":
                 return table.store(self.client, one, SETTINGS)
