@@ -7,8 +7,9 @@ more fails here, and ``test_stand_in.py`` holds what is there equal to moto.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 Item = Mapping[str, Mapping[str, Any]]
@@ -29,7 +30,7 @@ class Expression:
     def __init__(self, text: str, names: Mapping[str, str] | None, values: Mapping[str, Any] | None) -> None:
         self._names = names or {}
         self._values = values or {}
-        self._tokens = list(_tokens(text))
+        self._tokens = _tokens(text)
         self._at = 0
 
     def holds(self, item: Item) -> bool:
@@ -39,6 +40,13 @@ class Expression:
         if self._at != len(self._tokens):
             raise NotImplementedError(f"expression: {self._tokens[self._at :]} was not understood")
         return result
+
+    def begins_for(self, item: Item, name: str) -> bool:
+        """Whether an item meets the condition's beginning, which is ``name = :value``."""
+        first, operator, value, *_ = self._tokens
+        if (self._name(first), operator) != (name, "="):
+            raise NotImplementedError(f"key condition: {self._tokens}")
+        return item.get(name) == self._values[value]
 
     def update(self, item: Item) -> dict[str, Any]:
         """The item as an update expression leaves it."""
@@ -127,14 +135,16 @@ class Expression:
             raise NotImplementedError(f"expression: expected {token} in {self._tokens}")
 
 
-def _tokens(text: str) -> Iterator[str]:
-    at = 0
+@cache
+def _tokens(text: str) -> tuple[str, ...]:
+    at, found = 0, []
     while text[at:].strip():
         match = _TOKEN.match(text, at)
         if match is None:
             raise NotImplementedError(f"expression: {text[at:]!r} was not understood")
         at = match.end()
-        yield match.group(1)
+        found.append(match.group(1))
+    return tuple(found)
 
 
 def _compared(operator: str, left: Any, right: Any) -> bool:

@@ -378,7 +378,9 @@ class Platform(RuleBasedStateMachine):
             "from": timestamps.format_ms(START - timedelta(hours=1)),
             "to": timestamps.format_ms(START + timedelta(hours=1)),
         }
-        for parameters in (window, {"undated": "true"}):
+        # Reading what has no time takes 256 queries: only where something may be found.
+        undated = any(entry.minute is None for entry in self._published())
+        for parameters in (window, {"undated": "true"}) if undated else (window,):
             status, body = self.world.get(region, tenant, "GET /activity", consistency=consistency, **parameters)
             assert status == 200, body
             for kind in body["types"]:
