@@ -274,8 +274,9 @@ class Platform(RuleBasedStateMachine):
         self._everything_is_there_once(restored=False)
         before = self._checksum(self.names[0])
         for name in self.names:
+            # One region after the other: two at a time could race as two clients can, and the later would win again.
             self.world.replay(name, name, 0, len(self.world.regions[name].archive), "all")
-        self._come_to_rest()
+            self._come_to_rest()
         self._replicas_are_what_was_written_last()
         self._everything_is_there_once(restored=True)
         if not self.deleted:
