@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from handlers.core import activity, aws, delivery, observability, processing
+from handlers.core import activity, aws, delivery, observability, processing, retention
 from handlers.core.settings import settings
 
 
@@ -28,7 +28,7 @@ class _Batch:
                 self._deliveries[record["messageId"]] = delivery.parse(record["body"])
             except delivery.MalformedDeliveryError as error:
                 self._failures[record["messageId"]] = error
-        buckets = activity.group(self._deliveries.values())
+        buckets = activity.group(retention.unexpired(self._deliveries.values(), settings()))
         known = activity.read(aws.dynamodb(), list(buckets), settings())
         for bucket, members in buckets.items():
             self._count(bucket, members, known[bucket])

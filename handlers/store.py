@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from handlers.core import aws, delivery, observability, processing, table, timestamps
+from handlers.core import aws, delivery, observability, processing, retention, table, timestamps
 from handlers.core.settings import settings
 
 
@@ -14,6 +14,8 @@ def _store(record: SQSRecord) -> None:
     event = delivery.parse(record.body)
     observability.follow_trace(event.trace_id)
     facts: dict[str, Any] = {"event_key": event.event_key, "correlation_id": event.correlation_id}
+    if not retention.unexpired([event], settings()):
+        return
     try:
         result = table.store(aws.dynamodb(), event, settings())
     except table.EventConflictError:

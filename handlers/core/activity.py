@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from handlers.core import timestamps
+from handlers.core import retention, timestamps
 from handlers.core.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -46,10 +46,15 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a bucket holds already: the keys that any region has seen, and when this region's item expires (0: none)."""
+    """What a bucket holds already, less what has expired.
+
+    ``seen`` are the keys that any region has; ``expires_at`` is when this region's item expires (0: there is none);
+    ``is_over``: there is one, but it has expired and waits for its deletion.
+    """
 
     seen: set[bytes]
     expires_at: int
+    is_over: bool = False
 
 
 Found = Known | Exception  # what reading a bucket ended with
@@ -126,14 +131,11 @@ def count(
     given = {key_bytes(delivery.event_key) for delivery in deliveries}
     new = given - known.seen
     if new:
-        _add(client, bucket, new, max(known.expires_at, _expiry(deliveries, new, settings)), settings)
+        latest = max(delivery.accepted_at for delivery in deliveries if key_bytes(delivery.event_key) in new)
+        # As long as the longest-lived of the events in it.
+        expires_at = max(known.expires_at, retention.expiry_s(latest, settings))
+        _add(client, bucket, new, expires_at, is_over=known.is_over, settings=settings)
     return Counted(new=len(new), known=len(deliveries) - len(new))
-
-
-def _expiry(deliveries: list[Delivery], new: set[bytes], settings: Settings) -> int:
-    """As long as the longest-lived of the events that are added."""
-    latest = max(delivery.accepted_at for delivery in deliveries if key_bytes(delivery.event_key) in new)
-    return int((latest + timedelta(days=settings.event_retention_days)).timestamp())
 
 
 def _read(
@@ -145,6 +147,7 @@ def _read(
         for region in settings.regions
     ]
     items, unread = _batch_get(client, keys, settings.table, sleep)
+    now_s = retention.now_s()
     found: dict[Bucket, Found] = {}
     for bucket in buckets:
         places = [(bucket.pk, bucket.prefix + region) for region in settings.regions]
@@ -154,9 +157,11 @@ def _read(
                 "BatchGetItem",
             )
             continue
-        seen = {key for place in places if place in items for key in items[place]["seen"]["BS"]}
+        live = [items[place] for place in places if place in items and retention.lives(items[place], now_s)]
+        seen = {key for item in live for key in item["seen"]["BS"]}
         own = items.get((bucket.pk, bucket.prefix + settings.region))
-        found[bucket] = Known(seen, int(own["expires_at"]["N"]) if own else 0)
+        is_over = own is not None and own not in live
+        found[bucket] = Known(seen, int(own["expires_at"]["N"]) if own and not is_over else 0, is_over)
     return found
 
 
@@ -182,7 +187,10 @@ def _place(item: Mapping[str, Any]) -> tuple[str, str]:
     return item["pk"]["S"], item["sk"]["S"]
 
 
-def _add(client: DynamoDBClient, bucket: Bucket, keys: set[bytes], expires_at: int, settings: Settings) -> None:
+def _add(
+    client: DynamoDBClient, bucket: Bucket, keys: set[bytes], expires_at: int, *, is_over: bool, settings: Settings
+) -> None:
+    """Add keys to this region's item, or to an item that is over begin anew: what expired in it must not come back."""
     values: dict[str, Any] = {
         ":keys": {"BS": sorted(keys)},
         ":one": {"N": "1"},
@@ -199,12 +207,21 @@ def _add(client: DynamoDBClient, bucket: Bucket, keys: set[bytes], expires_at: i
         assignments.append("#minute = :minute")
         names["#minute"] = "minute"
         values[":minute"] = {"S": bucket.minute}
+    adding = "seen :keys, version :one"
+    condition: Any = {}
+    if is_over:
+        # Of two batches that begin anew, one is refused; its messages come back and find the item alive.
+        assignments.append("seen = :keys")
+        adding = "version :one"
+        condition = {"ConditionExpression": "attribute_not_exists(pk) OR expires_at <= :cutoff"}
+        values[":cutoff"] = {"N": str(retention.now_s())}
     client.update_item(
         TableName=settings.table,
         Key={"pk": {"S": bucket.pk}, "sk": {"S": bucket.prefix + settings.region}},
-        UpdateExpression=f"SET {', '.join(assignments)} ADD seen :keys, version :one",
+        UpdateExpression=f"SET {', '.join(assignments)} ADD {adding}",
         ExpressionAttributeNames=names,
         ExpressionAttributeValues=values,
+        **condition,
     )
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from handlers.core import activity, timestamps
+from handlers.core import activity, retention, timestamps
 from handlers.core.parameters import Window
 from handlers.core.problem import ProblemError
 
@@ -78,13 +78,14 @@ class Reader:
             "ExpressionAttributeValues": values,
             "ConsistentRead": self.consistent,
         }
+        now_s = retention.now_s()
         while True:
             if self.remaining_ms() < RESERVE_MS:
                 raise ProblemError(
                     "window-too-busy", "from, to: the window cannot be read in time; ask for a shorter one."
                 )
             page = self.client.query(**request)
-            yield from page["Items"]
+            yield from (item for item in page["Items"] if retention.lives(item, now_s))
             if "LastEvaluatedKey" not in page:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]

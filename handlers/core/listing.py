@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from handlers.core import table, timestamps
+from handlers.core import retention, table, timestamps
 from handlers.core.cursor import Position
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Listing:
         below = position.below
         items: list[dict[str, Any]] = []
         scanned = size = 0
+        now_s = retention.now_s()
         for _ in range(MAX_PAGES):
             day = _day_below(below)
             if day is None or below <= start or scanned >= MAX_SCANNED:
@@ -52,6 +53,8 @@ class Listing:
             found = self._query(day, max(start, day), below, limit - len(items))
             for item in found["Items"]:
                 below = item["gsi_sk"]["S"]
+                if not retention.lives(item, now_s):
+                    continue
                 items.append(item)
                 size += len(item["event"]["S"].encode())
                 if len(items) == limit or size > MAX_ANSWER_BYTES:

@@ -1,17 +1,18 @@
 """Event items of the global table. A put happens once for each key, so that any number of deliveries equal one.
 
+An item that has expired is no item, whether time to live has deleted it yet or not.
+
 The condition sees this region's replica only. A duplicate accepted by another region writes, under the same key, an
 item that describes the same event; whichever of the two the global table keeps is right.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
-from handlers.core import strictjson, timestamps
+from handlers.core import retention, strictjson, timestamps
 from handlers.core.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ def item_key(event_key: str) -> Item:
 
 def event_item(delivery: Delivery, settings: Settings) -> Item:
     """The item of one event, as this region writes it now."""
-    expires = delivery.accepted_at + timedelta(days=settings.event_retention_days)
     accepted_at = timestamps.format_ms(delivery.accepted_at)
     item: Item = {
         **item_key(delivery.event_key),
@@ -66,7 +66,7 @@ def event_item(delivery: Delivery, settings: Settings) -> Item:
         "correlation_id": {"S": delivery.correlation_id},
         "event": {"S": delivery.text},
         "payload_digest": {"S": delivery.payload_digest},
-        "expires_at": {"N": str(int(expires.timestamp()))},
+        "expires_at": {"N": str(retention.expiry_s(delivery.accepted_at, settings))},
         "version": {"N": "1"},
         "written_region": {"S": settings.region},
         "written_at": {"S": timestamps.format_ms(timestamps.now())},
@@ -87,7 +87,8 @@ def store(client: DynamoDBClient, delivery: Delivery, settings: Settings) -> Lit
         client.put_item(
             TableName=settings.table,
             Item=event_item(delivery, settings),
-            ConditionExpression="attribute_not_exists(pk)",
+            ConditionExpression="attribute_not_exists(pk) OR expires_at <= :now",
+            ExpressionAttributeValues={":now": {"N": str(retention.now_s())}},
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
         return "stored"
@@ -104,8 +105,9 @@ def store(client: DynamoDBClient, delivery: Delivery, settings: Settings) -> Lit
 
 
 def read(client: DynamoDBClient, table: str, event_key: str, *, consistent: bool) -> dict[str, Any] | None:
-    """The event's item, or None."""
-    return client.get_item(TableName=table, Key=item_key(event_key), ConsistentRead=consistent).get("Item")
+    """The event's item; None when there is none, or it has expired."""
+    item = client.get_item(TableName=table, Key=item_key(event_key), ConsistentRead=consistent).get("Item")
+    return item if item is not None and retention.lives(item, retention.now_s()) else None
 
 
 def as_answer(item: dict[str, Any]) -> dict[str, Any]:

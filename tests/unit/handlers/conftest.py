@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from handlers import ingest
-from handlers.core import aws, http, observability
+from handlers.core import aws, http, observability, timestamps
 from handlers.core import settings as settings_module
 from handlers.core.openapi import serving
 from handlers.core.routes import ROUTES
@@ -20,6 +22,13 @@ from tests.unit.handlers import contract
 from tests.unit.handlers.support import ENVIRONMENT, Cloud
 
 DOCUMENTED = {route.key for route in ROUTES}
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two days after the events of these tests, so that none of them has expired."""
+    now = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    monkeypatch.setattr(timestamps, "time", SimpleNamespace(time=lambda: now))
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -417,3 +418,75 @@ def test_activity_when_a_later_event_joins_a_bucket_extends_its_life_and_never_s
     (item,) = cloud.items()
     assert item["expires_at"]["N"] == str(int(datetime(2026, 12, 25, tzinfo=UTC).timestamp()))
     assert item["version"]["N"] == "3"
+
+
+# --- what has expired ---------------------------------------------------------------------------------------------
+
+LONG_AGO = "2026-10-01T00:00:00.000Z"
+
+
+def test_processors_when_an_expired_event_is_delivered_again_change_nothing(
+    cloud: Cloud, logs: StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deliver(envelope(accepted(cloudevent(), accepted_at=LONG_AGO), **{"replay-name": "r-1"})) == [[], []]
+    assert cloud.items() == []
+    assert [line["event_key"] for line in map(json.loads, logs.getvalue().splitlines())] == [
+        event_key("public", "/shop", "order-1")
+    ] * 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [values for line in lines for values in [json.loads(line).get("EventsExpired")] if values] == [[1.0]] * 2
+
+
+def expire(cloud: Cloud) -> None:
+    """Let all items be over, and not yet deleted by time to live."""
+    for item in cloud.items():
+        cloud.dynamodb.put_item(TableName="atoll-test", Item={**item, "expires_at": {"N": "1"}})
+
+
+@pytest.mark.parametrize("data", ["the same", "other"])
+def test_store_when_the_stored_event_has_expired_stores_the_new_one(cloud: Cloud, data: str) -> None:
+    store.handler(sqs_event(envelope(accepted(cloudevent(data="the same")))), Context())
+    expire(cloud)
+    report = store.handler(sqs_event(envelope(accepted(cloudevent(data=data)))), Context())
+    assert report == {"batchItemFailures": []}
+    (item,) = cloud.items()
+    assert json.loads(item["event"]["S"])["data"] == data
+    assert item["expires_at"]["N"] == str(int(datetime(2026, 12, 20, 10, 15, 31, tzinfo=UTC).timestamp()))
+
+
+def test_activity_when_the_bucket_has_expired_begins_it_anew(cloud: Cloud) -> None:
+    first, second = (envelope(accepted(event)) for event in same_bucket(2))
+    activity_function.handler(sqs_event(first, second), Context())
+    expire(cloud)
+    activity_function.handler(sqs_event(first), Context())
+    (item,) = cloud.items()
+    assert item["seen"]["BS"] == [activity.key_bytes(delivery.parse(first).event_key)]
+    assert item["version"]["N"] == "2"
+    assert int(item["expires_at"]["N"]) > 1
+
+
+def test_activity_when_another_batch_has_begun_the_bucket_anew_comes_back_for_it(
+    cloud: Cloud, settings: Settings
+) -> None:
+    first, second = (delivery.parse(envelope(accepted(event))) for event in same_bucket(2))
+    bucket = activity.bucket_of(first)
+    over = activity.Known(set(), 0, is_over=True)
+    activity.count(cloud.dynamodb, bucket, [first], over, settings)
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        activity.count(cloud.dynamodb, bucket, [second], over, settings)
+    (item,) = cloud.items()
+    assert item["seen"]["BS"] == [activity.key_bytes(first.event_key)]
+
+
+def test_activity_when_only_another_regions_item_has_expired_counts_here(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = envelope(accepted(cloudevent()))
+    monkeypatch.setenv("AWS_REGION", "ap-south-1")
+    settings_module.settings.cache_clear()
+    activity_function.handler(sqs_event(body), Context())
+    expire(cloud)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    settings_module.settings.cache_clear()
+    activity_function.handler(sqs_event(body), Context())
+    assert sorted(item["region"]["S"] for item in cloud.items()) == ["ap-south-1", "us-east-1"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -407,3 +408,20 @@ def test_reads_are_counted_when_answered(cloud: Cloud, capsys: pytest.CaptureFix
     get_event()
     emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     assert [line["Reads"] for line in emitted] == [[1.0]]
+
+
+# --- what has expired ---------------------------------------------------------------------------------------------
+
+
+def test_reads_when_an_event_has_expired_and_is_not_deleted_yet_do_not_show_it(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cloudevent(), cloudevent(id="2"), accepted_at=["2026-11-20T00:00:00Z", "2026-11-20T00:00:01Z"])
+    expiry = datetime(2026, 12, 20, tzinfo=UTC)
+    for seconds, shown in ((-1, ["2", "order-1"]), (0, ["2"]), (1, [])):
+        now = (expiry + timedelta(seconds=seconds)).timestamp()
+        monkeypatch.setattr(timestamps, "time", SimpleNamespace(time=lambda now=now: now))
+        assert get_event()["statusCode"] == (200 if "order-1" in shown else 404)
+        assert get_event(consistency="strong")["statusCode"] == (200 if "order-1" in shown else 404)
+        assert pages(limit=1, **DAY) in ([[name] for name in shown], [*([name] for name in shown), []])
+        assert body_of(get("/activity", **DAY))["count"] == len(shown)
