@@ -120,6 +120,12 @@ REPLACEMENTS = (
         ("spec", "event", "rule", "event_path", "target_input_payload"),
         "A rule may have a bus of another region as its target; ministack drops those events silently.",
     ),
+    Replacement(
+        "services.route53._build_health_check_el",
+        ("parent", "hc"),
+        "Writes Inverted and Disabled as XML has them. ministack writes Python's True, which every SDK reads as false: "
+        "a health check that was inverted or disabled would look as if it were not.",
+    ),
     Replacement("app.app", ("scope", "receive", "send"), "Carries the control endpoint /_atoll/ and the ticks."),
 )
 
@@ -472,6 +478,7 @@ class Emulator:
             "services.apigateway.handle_execute": self.serve_api,
             "services.eventbridge._invoke_target": self.invoke_target,
             "services.eventbridge._dispatch_to_event_bus": self.dispatch_to_bus,
+            "services.route53._build_health_check_el": self.write_health_check,
             "app.app": self.serve,
         }.items():
             owner, name = _owner(target)
@@ -554,6 +561,15 @@ class Emulator:
             self._original["services.eventbridge._dispatch_to_event_bus"](
                 spec, event, rule, event_path, target_input_payload
             )
+
+    # --- Route 53 ----------------------------------------------------------------------------------------------
+
+    def write_health_check(self, parent: Any, hc: Any) -> None:
+        """A health check in an answer, its booleans spelled ``true`` and ``false``."""
+        config = {
+            name: str(value).lower() if isinstance(value, bool) else value for name, value in hc["config"].items()
+        }
+        self._original["services.route53._build_health_check_el"](parent, {**hc, "config": config})
 
     # --- HTTP --------------------------------------------------------------------------------------------------
 
