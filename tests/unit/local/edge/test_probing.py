@@ -70,6 +70,7 @@ def test_string_match_searches_the_first_5120_bytes(path: str, passed: bool, det
 
 
 def test_answer_that_takes_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "CONNECT_TIMEOUT_S", 0.05)
     monkeypatch.setattr(probing, "ANSWER_TIMEOUT_S", 0.05)
     passed, detail = probed(HealthCheck("c", "HTTP", path="/slow"))
 
