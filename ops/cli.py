@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 fault_app = typer.Typer(no_args_is_help=True, help="Break the local cloud on purpose, and mend it.")
 app.add_typer(fault_app, name="fault")
+edge_app = typer.Typer(no_args_is_help=True, help="What the name resolves to, from where, and why.")
+app.add_typer(edge_app, name="edge")
 
 INTERRUPTED = 130
 # A pipe has no width: wide enough that nothing is cut.
@@ -112,6 +114,19 @@ def _enter(name: str) -> Stage:
         elif "AWS_ENDPOINT_URL" not in os.environ:
             raise UsageError("the local cloud is not running", hint=f"Start it: ops up --stage {name}")
     return stage
+
+
+def _running(stage: str) -> tuple[Any, Stage]:
+    """The local cloud that runs for a stage, and the stage; raise UsageError when there is none."""
+    from ops.local import bringup
+    from ops.local import cloud as local_cloud
+
+    settings = _enter(stage)
+    bringup.require_local(settings)
+    running = local_cloud.current()
+    if running is None:
+        raise UsageError("the local cloud is not running", hint=f"Start it: ops up --stage {stage}")
+    return running, settings
 
 
 @contextmanager
@@ -413,19 +428,58 @@ def _show_outcome(outcome: Any, applied: bool) -> None:
     out.print(f"[bold]{result['verdict'].upper()}[/bold]  {page}", highlight=False, soft_wrap=True)
 
 
+# --- the edge ----------------------------------------------------------------------------------------------------
+
+
+@edge_app.command("explain")
+def edge_explain(
+    stage: StageOption = "local",
+    caller: Annotated[
+        str,
+        typer.Option("--from", help="A city, or all of them; for a stage on AWS the IP address of a resolver."),
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Which region answers a caller, and why: latency, health checks, weights, and what the resolver still has.
+
+    Example: ops edge explain --from Mumbai
+    Example: ops edge explain --from all --json
+    Example: ops edge explain --stage prod --from 8.8.8.8
+    """
+    from ops import edgetable
+
+    settings = load_stage(stage)
+    if settings.local_cloud is None:
+        from ops import edge
+        from ops.aws import connect
+
+        edge.require_address(caller)
+        found = edge.explain(connect(_enter(stage)), caller)
+        if as_json:
+            _print_json(found)
+        else:
+            edgetable.show_answer(out, found)
+        return
+    from ops.local.edge import asking
+
+    asking.require_caller(caller)
+    running, _ = _running(stage)
+    explanations = asking.explain(running.edge_url, caller)
+    if as_json:
+        _print_json(explanations if caller == asking.EVERY_CITY else explanations[0])
+    elif len(explanations) == 1:
+        edgetable.show_city(out, explanations[0])
+    else:
+        edgetable.show_cities(out, explanations)
+
+
 # --- faults ------------------------------------------------------------------------------------------------------
 
 
 def _faults(stage: str) -> tuple[Any, Any, Stage]:
-    from ops.local import bringup, faults
-    from ops.local import cloud as local_cloud
+    from ops.local import faults
 
-    settings = _enter(stage)
-    bringup.require_local(settings)
-    running = local_cloud.current()
-    if running is None:
-        raise UsageError("the local cloud is not running", hint=f"Start it: ops up --stage {stage}")
-    return faults, running, settings
+    return faults, *_running(stage)
 
 
 @fault_app.command("region-down")

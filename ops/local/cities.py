@@ -1,12 +1,7 @@
-"""Cities and AWS regions on the map, and the round trip between them, as the local edge models it.
+"""Cities and AWS regions on the map.
 
-A model, not a measurement: light in fibre covers about 200 km a millisecond, cables are about 1.4 times as long as the
-great circle, and 4 ms go to the last mile at both ends::
-
-    rtt_ms = 4 + 2 * 1.4 * great_circle_km / 200
-
-The order of regions that it gives for a city is what latency routing needs; Route 53 uses measured latencies instead.
-Coordinates are those of the city, or of the metropolitan area that AWS names for the region.
+Coordinates are those of the city, or of the metropolitan area that AWS names for the region. The regions are those of
+the partition ``aws``; round trips between the two are in ``ops/local/roundtrips.py``.
 """
 
 from __future__ import annotations
@@ -17,9 +12,6 @@ from dataclasses import dataclass
 from ops.errors import UsageError
 
 EARTH_RADIUS_KM = 6371.0
-FIBRE_KM_PER_MS = 200.0
-CABLE_STRETCH = 1.4
-LAST_MILE_MS = 4.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +59,7 @@ REGIONS = {
     for place in (
         Place("af-south-1", -33.92, 18.42),
         Place("ap-east-1", 22.32, 114.17),
+        Place("ap-east-2", 25.03, 121.57),
         Place("ap-northeast-1", 35.68, 139.69),
         Place("ap-northeast-2", 37.57, 126.98),
         Place("ap-northeast-3", 34.69, 135.50),
@@ -77,6 +70,7 @@ REGIONS = {
         Place("ap-southeast-3", -6.21, 106.85),
         Place("ap-southeast-4", -37.81, 144.96),
         Place("ap-southeast-5", 3.14, 101.69),
+        Place("ap-southeast-6", -36.85, 174.76),
         Place("ap-southeast-7", 13.76, 100.50),
         Place("ca-central-1", 45.50, -73.57),
         Place("ca-west-1", 51.05, -114.07),
@@ -109,19 +103,19 @@ def great_circle_km(one: Place, other: Place) -> float:
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(half))
 
 
-def round_trip_ms(city: str, region: str) -> float:
-    """The modelled round trip. Raises KeyError for a city or region that is not on the map."""
-    distance_km = great_circle_km(CITIES[city], REGIONS[region])
-    return LAST_MILE_MS + 2 * CABLE_STRETCH * distance_km / FIBRE_KM_PER_MS
-
-
-def nearest_city(region: str) -> str:
-    """The city with the shortest round trip to ``region``."""
-    return min(CITIES, key=lambda city: (round_trip_ms(city, region), city))
-
-
 def require_city(city: str) -> str:
     """Return ``city``; raise UsageError when it is not on the map."""
     if city not in CITIES:
         raise UsageError(f"city: {city!r} is not known; accepted: {', '.join(CITIES)}")
     return city
+
+
+def require_region(region: str) -> str:
+    """Return ``region``; raise UsageError when it is not on the map."""
+    if region not in REGIONS:
+        raise UsageError(
+            f"regions: {region!r} is not on the map of the local cloud, which knows no round trip to it; "
+            f"accepted: {', '.join(REGIONS)}",
+            hint="A new region of AWS: add its place to ops/local/cities.py; round trips are then derived.",
+        )
+    return region

@@ -23,6 +23,7 @@ from typing import Any
 
 from ops.aws import ENVIRONMENT_FILE
 from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
+from ops.local.cities import require_region
 from ops.local.processes import TEST_CREDENTIALS, last_lines
 from ops.local.supervisor import FAULTS_FILE, LOCK_FILE, POLL_S, STATE_FILE, Settings
 from ops.stage import ROOT, Stage
@@ -113,7 +114,7 @@ def up(
     handlers_through_proxy : let the functions' own AWS calls pass the proxy too, so that API faults reach them.
 
     Raises:
-        UsageError: the stage runs on AWS.
+        UsageError: the stage runs on AWS, or a region of it is on no map.
         RefusedError: the local cloud is up for another stage.
         OpsError: a process did not start; the message ends with its log.
         InterruptedRunError: Ctrl-C; nothing is left running.
@@ -123,6 +124,8 @@ def up(
             f"stage: {stage.stage!r} has no local_cloud section: it runs on AWS, and there is nothing to start",
             hint="Use --stage local.",
         )
+    for region in stage.regions:
+        require_region(region)
     directory = state_dir or default_state_dir()
     (directory / "logs").mkdir(parents=True, exist_ok=True)
     with _starting(directory, progress):

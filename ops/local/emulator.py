@@ -169,6 +169,12 @@ REPLACEMENTS = (
         )
         for module in ("handlers", "changesets", "stacks")
     ),
+    Replacement(
+        "services.route53._build_health_check_el",
+        ("parent", "hc"),
+        "Writes Inverted and Disabled as XML has them. ministack writes Python's True, which every SDK reads as false: "
+        "a health check that was inverted or disabled would look as if it were not.",
+    ),
     Replacement("app.app", ("scope", "receive", "send"), "Carries the control endpoint /_atoll/ and the ticks."),
 )
 
@@ -667,6 +673,7 @@ class Emulator:
             "services.cloudformation.handlers._evaluate_conditions": self.evaluate_conditions,
             "services.cloudformation.changesets._evaluate_conditions": self.evaluate_conditions,
             "services.cloudformation.stacks._evaluate_conditions": self.evaluate_conditions,
+            "services.route53._build_health_check_el": self.write_health_check,
             "app.app": self.serve,
         }.items():
             owner, name = _owner(target)
@@ -780,6 +787,14 @@ class Emulator:
             return name if name.startswith("arn:") else f"arn:aws:events:{region}:{account_id}:event-bus/{name}"
         original = self._original["core.iam_actions.extract_resource_arn"]
         return str(original(service, method, path, headers, body, query_params, region, account_id))
+    # --- Route 53 ----------------------------------------------------------------------------------------------
+
+    def write_health_check(self, parent: Any, hc: Any) -> None:
+        """A health check in an answer, its booleans spelled ``true`` and ``false``."""
+        config = {
+            name: str(value).lower() if isinstance(value, bool) else value for name, value in hc["config"].items()
+        }
+        self._original["services.route53._build_health_check_el"](parent, {**hc, "config": config})
 
     # --- HTTP --------------------------------------------------------------------------------------------------
 
