@@ -431,7 +431,7 @@ def test_processors_when_an_expired_event_is_delivered_again_change_nothing(
     assert deliver(envelope(accepted(cloudevent(), accepted_at=LONG_AGO), **{"replay-name": "r-1"})) == [[], []]
     assert cloud.items() == []
     assert [line["event_key"] for line in map(json.loads, logs.getvalue().splitlines())] == [
-        event_key("public", "/shop", "order-1")
+        event_key("acme", "/shop", "order-1")
     ] * 2
     lines = capsys.readouterr().out.splitlines()
     assert [values for line in lines for values in [json.loads(line).get("EventsExpired")] if values] == [[1.0]] * 2
