@@ -25,6 +25,15 @@ def notifications(atoll: Atoll, region: str, name: str) -> str:
     url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     topic = f"arn:aws:sns:{region}:{atoll.stage.account}:{atoll.stage.prefix}-alarms"
+    let_in = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [let_in]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     return url
 
@@ -52,14 +61,14 @@ def test_message_in_a_dlq_raises_its_alarm_alone_and_taking_it_away_ends_it(atol
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
     sqs.send_message(QueueUrl=url, MessageBody="{}")
-
-    wait_until(lambda: states(atoll, region)[name] == "ALARM", f"{name} goes off", 60)
-    assert states(atoll, region)[atoll.stage.dlq("activity")] == "OK"
-    assert states(atoll, other)[name] == "OK"
-    wait_until(lambda: (name, "ALARM") in told(atoll, region, inbox), "the topic tells of it", 30)
-
-    message = sqs.receive_message(QueueUrl=url)["Messages"][0]
-    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    try:
+        wait_until(lambda: states(atoll, region)[name] == "ALARM", f"{name} goes off", 60)
+        assert states(atoll, region)[atoll.stage.dlq("activity")] == "OK"
+        assert states(atoll, other)[name] == "OK"
+        wait_until(lambda: (name, "ALARM") in told(atoll, region, inbox), "the topic tells of it", 30)
+    finally:
+        message = sqs.receive_message(QueueUrl=url)["Messages"][0]
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     wait_until(lambda: states(atoll, region)[name] == "OK", f"{name} is OK again", 60)
     wait_until(lambda: (name, "OK") in told(atoll, region, inbox), "the topic tells of its end", 30)

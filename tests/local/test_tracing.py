@@ -25,6 +25,7 @@ def test_trace_of_the_client_is_in_every_replica_and_every_log_line(atoll: Atoll
     trace_id = f"1-{digits[:8]}-{digits[8:]}"
     event = {"specversion": "1.0", "id": digits, "source": "/tests/trace", "type": "com.example.traced"}
     headers = {"content-type": "application/cloudevents+json", "traceparent": f"00-{digits}-00f067aa0ba902b7-01"}
+    headers |= atoll.bearer()
 
     answer = httpx.post(f"{atoll.cloud['edge_url']}/events", headers=headers, content=json.dumps(event), timeout=30)
 
