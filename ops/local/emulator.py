@@ -787,6 +787,7 @@ class Emulator:
             return name if name.startswith("arn:") else f"arn:aws:events:{region}:{account_id}:event-bus/{name}"
         original = self._original["core.iam_actions.extract_resource_arn"]
         return str(original(service, method, path, headers, body, query_params, region, account_id))
+
     # --- Route 53 ----------------------------------------------------------------------------------------------
 
     def write_health_check(self, parent: Any, hc: Any) -> None:

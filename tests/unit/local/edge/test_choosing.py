@@ -14,10 +14,11 @@ from ops.local.edge.healthchecks import Health, HealthCheck
 from ops.local.edge.records import Record
 from tests.unit.local.edge.support import NAME, answer, api, health_of, latency_record
 
-# --- latency: a hand-made expectation ----------------------------------------------------------------------------
+# --- latency: a written expectation ------------------------------------------------------------------------------
 
 REGION = {"us": "us-east-1", "eu": "eu-west-1", "in": "ap-south-1", "au": "ap-southeast-2", "br": "sa-east-1"}
-# Nearest first, read by hand from the published figures that ops/local/round_trips.csv quotes.
+# Nearest first, by the published figures that ops/local/round_trips.csv quotes; written out, so that the choice is not
+# held against its own computation.
 NEAREST_FIRST = {
     "Amsterdam": "eu us in br au",
     "Bengaluru": "in au eu us br",
