@@ -272,7 +272,10 @@ def test_events_are_processed_and_counted_as_aws_counts_them(platform: Platform)
     rule = {"EventBusName": "bus", "RuleName": "to-store"}
     assert platform.aws.metric_sum(INDIA, "AWS/Events", "Invocations", rule) == 12
     receiving = {"TableName": "items", "ReceivingRegion": US}
-    assert platform.aws.metric_sum(INDIA, "AWS/DynamoDB", "ReplicationLatency", receiving) >= 12 * 200
+    wait_until(  # published with the next tick
+        lambda: platform.aws.metric_sum(INDIA, "AWS/DynamoDB", "ReplicationLatency", receiving) >= 12 * 200,
+        "the replication latency of 12 writes",
+    )
 
 
 def test_invoke_api_is_counted_once(platform: Platform) -> None:
