@@ -114,7 +114,7 @@ class Cloud:
     @overload
     def client(self, service: Literal["sts"], region: str) -> STSClient: ...
     @overload
-    def client(self, service: Literal["cognito-idp", "ec2", "secretsmanager"], region: str) -> Any: ...
+    def client(self, service: Literal["cognito-idp", "ec2", "kms", "secretsmanager"], region: str) -> Any: ...
     def client(self, service: Any, region: str) -> Any:
         """The boto3 client of ``service`` in ``region``; Route 53 is global and is asked through the home region."""
         key = (service, region)
@@ -186,6 +186,10 @@ def endpoint_name() -> str:
 
 def _reach_hint(stage: Stage) -> str:
     return f"Start the local cloud: ops up --stage {stage.stage}" if stage.local_cloud else "Check the network."
+
+
+def error_code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 @contextmanager

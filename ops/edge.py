@@ -15,9 +15,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops.aws import Cloud, explained
+from ops.aws import Cloud, error_code, explained
 from ops.errors import OpsError, UsageError
-from ops.provision.world import error_code, find_zones
+from ops.provision.world import find_zones
 
 HEALTHY_SHARE = 0.18
 ANSWERING_TYPES = ("A", "CNAME", "AAAA")

@@ -342,6 +342,11 @@ class Stage(_Section):
         return self.prefix
 
     @property
+    def key_alias(self) -> str | None:
+        """The alias of the stage's own KMS key in each region; None where AWS's own keys encrypt."""
+        return f"alias/{self.prefix}" if self.encryption.customer_managed_key else None
+
+    @property
     def idempotency_table(self) -> str:
         return f"{self.prefix}-idempotency"
 

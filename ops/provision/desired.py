@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ops.provision.keys import AWS_OWNED
 from ops.stage import Stage
 
 RUNBOOK = "provision"
@@ -49,7 +50,8 @@ def desired_name(stage: Stage, target: str) -> dict[str, Any]:
 
 
 def desired_archives(stage: Stage, account: str, region: str) -> dict[str, dict[str, Any]]:
-    """Name -> archive, each of the bus that bears its name: the region's own, and the journal of the region before."""
+    """Name -> archive, each of the bus that bears its name: the region's own, and the journal of the region before.
+    Its key is another question: :func:`desired_encryption`."""
     days = {stage.archive_name: stage.archive.retention_days}
     if stage.journaled_region(region) is not None:
         days[stage.journal_bus] = stage.journal.retention_days
@@ -57,6 +59,11 @@ def desired_archives(stage: Stage, account: str, region: str) -> dict[str, dict[
         name: {"bus": bus_arn(account, region, name), "pattern": EVENT_PATTERN, "retention_days": kept}
         for name, kept in days.items()
     }
+
+
+def desired_encryption(own: str | None, found: str | None) -> str:
+    """The key of a table or an archive: the stage's ``own``, or else what it has, which is not ours to loosen."""
+    return own or found or AWS_OWNED
 
 
 def bus_arn(account: str, region: str, bus: str) -> str:

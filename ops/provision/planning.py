@@ -18,12 +18,14 @@ from ops.provision.desired import (
     TTL_ATTRIBUTE,
     check_name,
     desired_archives,
+    desired_encryption,
     desired_name,
     desired_probe,
     desired_record,
     desired_shape,
 )
-from ops.provision.world import COMING_UP, HealthCheck, Table, World, observe
+from ops.provision.keys import AWS_MANAGED, AWS_OWNED
+from ops.provision.world import COMING_UP, HealthCheck, RegionState, Table, World, observe
 from ops.stage import Stage
 
 
@@ -36,6 +38,7 @@ def decide(stage: Stage, world: World) -> Plan:
     """The plan for a world that was read; a pure function."""
     steps = [
         *_stack_steps(stage, world),
+        *_key_steps(stage, world),
         *_table_steps(stage, world),
         *_archive_steps(stage, world),
         *_dns_steps(stage, world),
@@ -50,11 +53,14 @@ def decide(stage: Stage, world: World) -> Plan:
     )
 
 
+# What a table is once KMS no longer lets DynamoDB use its key.
+_WITHOUT_KEY = {"INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED"}
+
 # What a change usually takes on AWS, in seconds. A replica: "a few minutes for an empty table, or up to several hours
 # for large tables" (CloudFormation user guide, AWS::DynamoDB::GlobalTable, Replicas); a DNS change: within 60 s
 # (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-creating.html). The others are calls
 # that are answered in seconds, with a margin.
-_USUAL_S = {"replica": 300, "table": 60, "zone": 60, "name": 60, "record": 60}
+_USUAL_S = {"replica": 300, "table": 60, "encryption": 60, "zone": 60, "name": 60, "record": 60}
 _CALL_S = 5
 
 
@@ -88,6 +94,29 @@ def _stack_steps(stage: Stage, world: World) -> list[Step]:
     return steps
 
 
+def _key_steps(stage: Stage, world: World) -> list[Step]:
+    """The keys that the regional stacks make, and that what is made here has to be under from its first byte on."""
+    steps = []
+    for region in stage.regions if stage.key_alias else []:
+        state, resource = world.regions[region], f"key {stage.key_alias}"
+        if state.domain is None:
+            continue  # the stack is refused already, and the key is its own
+        if state.key is None:
+            detail = f"the regional stack has not made it; run: ops deploy --stage {stage.stage} --region {region}"
+            steps.append(Step(action="refuse", resource=resource, region=region, detail=detail))
+        elif not state.key.usable:
+            detail = f"{state.key.arn} is {state.key.state} and encrypts nothing; enable it, then plan again"
+            steps.append(Step(action="refuse", resource=resource, region=region, detail=detail))
+        else:
+            steps.append(Step(action="keep", resource=resource, region=region, detail=state.key.arn))
+    return steps
+
+
+def _own_key(stage: Stage, state: RegionState) -> str | None:
+    """The stage's own key in a region, by its alias as long as it is not there (which is refused)."""
+    return state.key.arn if state.key else stage.key_alias
+
+
 def _step(resource: str, region: str | None, before: Any, after: Any, detail: str = "") -> Step:
     """Create what is absent (``before`` None), change what differs, keep what is equal."""
     action: Action = "keep" if before == after else "create" if before is None else "change"
@@ -102,19 +131,25 @@ def _table_steps(stage: Stage, world: World) -> list[Step]:
     name, home = stage.table_name, stage.home_region
     tables = {region: state.table for region, state in world.regions.items()}
     own = tables[home]
-    refused = _table_refusals(stage, tables)
+    refused = [*_table_refusals(stage, tables), *_encryption_refusals(stage, world)]
     if refused:
         return refused
-    shape = None
+    key = _own_key(stage, world.regions[home])
+    shape, wanted_shape = None, desired_shape()
+    if own is None and key is not None:
+        wanted_shape |= {"encryption": key}
     if own is not None:
         # Indexes that are not ours are none of our business.
         shape = own.shape() | {"indexes": {i: k for i, k in own.indexes.items() if i in INDEXES}}
-    steps = [_step(f"table {name}", home, shape, desired_shape(), "on demand, with streams")]
+    steps = [_step(f"table {name}", home, shape, wanted_shape, "on demand, with streams")]
     steps.append(_step(f"ttl {name}", home, {"attribute": own.ttl} if own else None, {"attribute": TTL_ATTRIBUTE}))
+    # Before a replica is added: all of them have a key of the same kind.
+    steps += _encryption_steps(stage, world)
     for region in stage.regions:
         if region != home:
-            status = own.replicas.get(region) if own else None
-            steps.append(_step(f"replica {name}", region, status, "ACTIVE", f"of the table in {home}"))
+            status, key = own.replicas.get(region) if own else None, _own_key(stage, world.regions[region])
+            detail = f"of the table in {home}{f', under {key}' if key else ''}"
+            steps.append(_step(f"replica {name}", region, status, "ACTIVE", detail))
     for region in stage.regions:
         table = tables[region]
         wanted = {"deletion_protection": stage.table.deletion_protection}
@@ -152,6 +187,54 @@ def _table_refusals(stage: Stage, tables: dict[str, Table | None]) -> list[Step]
     return refused
 
 
+def _encryption_steps(stage: Stage, world: World) -> list[Step]:
+    """One step for the whole table, because DynamoDB changes the keys of all its replicas in one call."""
+    held, wanted = _encryption(stage, world)
+    if stage.key_alias is None or not held:
+        return []
+    return [_step(f"encryption {stage.table_name}", stage.home_region, held, wanted)]
+
+
+def _encryption(stage: Stage, world: World) -> tuple[dict[str, str], dict[str, str]]:
+    """Region -> the key that its replica has, and the one that it should have; regions without a replica are absent."""
+    held = {region: state.table.encryption for region, state in world.regions.items() if state.table}
+    wanted = {r: desired_encryption(_own_key(stage, world.regions[r]), key) for r, key in held.items()}
+    return held, wanted
+
+
+def _encryption_refusals(stage: Stage, world: World) -> list[Step]:
+    """What DynamoDB would refuse: every replica has a key of the same kind, and only all together get others.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/globaltables-security.html
+    """
+    name, home = stage.table_name, stage.home_region
+    own = world.regions[home].table
+    if own is None:
+        return []
+    held, wanted = _encryption(stage, world)
+    strangers = sorted(set(own.replicas) - set(stage.regions))
+    detail = None
+    if own.status in _WITHOUT_KEY:
+        detail = f"it is {own.status}: enable {own.encryption} and its policy again, then plan again"
+    elif held != wanted and strangers:
+        detail = (
+            f"{difference(held, wanted)}; the keys of all replicas are set in one call, and {', '.join(strangers)} is "
+            "no region of the stage and has none; add it to the stage file or remove that replica, then plan again"
+        )
+    elif (
+        stage.key_alias is None
+        and own.encryption not in (AWS_OWNED, AWS_MANAGED)
+        and any(region not in own.replicas for region in stage.regions if region != home)
+    ):
+        detail = (
+            f"it is under {own.encryption}, so a new replica needs a customer-managed key too, and the stage has none; "
+            "set encryption.customer_managed_key, deploy, then plan again"
+        )
+    if detail is None:
+        return []
+    return [Step(action="refuse", resource=f"encryption {name}", region=home, detail=detail, before=held, after=wanted)]
+
+
 def _archive_steps(stage: Stage, world: World) -> list[Step]:
     steps = []
     for region in stage.regions:
@@ -161,6 +244,8 @@ def _archive_steps(stage: Stage, world: World) -> list[Step]:
         for name, wanted in desired_archives(stage, world.account, region).items():
             archive, resource = state.archives.get(name), f"archive {name}"
             before = archive.shape() if archive else None
+            held = archive.encryption if archive else None
+            wanted |= {"encryption": desired_encryption(_own_key(stage, state), held)}
             if archive is not None and (archive.bus_arn != wanted["bus"] or archive.state.endswith("FAILED")):
                 detail = f"it is {archive.state} and belongs to {archive.bus_arn}; delete it, then plan again"
                 steps.append(Step(action="refuse", resource=resource, region=region, detail=detail, before=before))
@@ -218,8 +303,24 @@ def _warnings(stage: Stage, world: World) -> list[str]:
         )
     if own and any(own.replicas.get(region) is None for region in stage.regions if region != stage.home_region):
         found.append("a replica of a table that holds items may take hours, not the minutes that are estimated")
+    if stage.key_alias is None:
+        found += _under_other_keys(stage, world)
     if not stage.table.deletion_protection:
         found.append(f"table {stage.table_name}: deletion protection is off for this stage")
+    return found
+
+
+def _under_other_keys(stage: Stage, world: World) -> list[str]:
+    """What somebody put under a key that the stage file does not ask for: shown, and never taken from under it."""
+    found = []
+    for region, state in world.regions.items():
+        held = {f"table {stage.table_name}": state.table.encryption} if state.table else {}
+        held |= {f"archive {name}": archive.encryption for name, archive in state.archives.items()}
+        found += [
+            f"{resource} in {region}: it is under {key}, and the stage asks for {AWS_OWNED}; it is left alone"
+            for resource, key in held.items()
+            if key != AWS_OWNED
+        ]
     return found
 
 

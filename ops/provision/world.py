@@ -9,9 +9,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import stack
-from ops.aws import Cloud, explained
+from ops.aws import Cloud, error_code, explained
 from ops.fanout import each
 from ops.provision.desired import desired_archives
+from ops.provision.keys import AWS_OWNED, Key, find_key, identify
 
 # A replica in one of these states becomes ACTIVE without us.
 COMING_UP = {"CREATING", "UPDATING"}
@@ -30,6 +31,7 @@ class Table:
     replicas: dict[str, str]
     ttl: str | None
     recovery: bool
+    encryption: str = AWS_OWNED  # the key's ARN, or one of the constants in ``keys``
 
     def shape(self) -> dict[str, Any]:
         return {"keys": self.keys, "indexes": self.indexes, "billing": self.billing, "stream": self.stream}
@@ -41,10 +43,16 @@ class Archive:
     bus_arn: str
     pattern: Any
     retention_days: int
+    encryption: str = AWS_OWNED
 
     def shape(self) -> dict[str, Any]:
         """In the terms in which it is desired."""
-        return {"bus": self.bus_arn, "pattern": self.pattern, "retention_days": self.retention_days}
+        return {
+            "bus": self.bus_arn,
+            "pattern": self.pattern,
+            "retention_days": self.retention_days,
+            "encryption": self.encryption,
+        }
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,8 @@ class HealthCheck:
 class RegionState:
     """What one region has. ``domain``, the name of its API, is None when the regional stack does not serve; ``stack``
     says why. With a domain of the stage's, the latency record leads to ``shared_target`` and the API's own name to
-    ``own_target``; without one, the API's name is the generated one, and DNS knows it."""
+    ``own_target``; without one, the API's name is the generated one, and DNS knows it. ``key`` is looked for where the
+    stage asks for one of its own."""
 
     stack: str
     domain: str | None
@@ -67,6 +76,7 @@ class RegionState:
     archives: dict[str, Archive]
     shared_target: str | None = None
     own_target: str | None = None
+    key: Key | None = None
 
     @property
     def target(self) -> str | None:
@@ -106,16 +116,17 @@ def _observe_region(cloud: Cloud, region: str) -> RegionState:
     found = stack.read(cloud, region)
     wanted = desired_archives(cloud.stage, cloud.account, region)
     archives = {name: archive for name in wanted if (archive := find_archive(cloud, region, name))}
-    table = find_table(cloud, region)
+    table, key = find_table(cloud, region), find_key(cloud, region)
     if not found.serving or found.api_id is None:
-        return RegionState(found.status, None, table, archives)
+        return RegionState(found.status, None, table, archives, key=key)
     own_name = cloud.stage.regional_host(region)
     if own_name is None:
-        return RegionState(found.status, f"{found.api_id}.execute-api.{region}.amazonaws.com", table, archives)
+        domain = f"{found.api_id}.execute-api.{region}.amazonaws.com"
+        return RegionState(found.status, domain, table, archives, key=key)
     shared, own = found.outputs.get("SharedDomainTarget"), found.outputs.get("RegionalDomainTarget")
     if shared is None or own is None:
-        return RegionState(f"{found.status} without the stage's domain", None, table, archives)
-    return RegionState(found.status, own_name, table, archives, shared, own)
+        return RegionState(f"{found.status} without the stage's domain", None, table, archives, key=key)
+    return RegionState(found.status, own_name, table, archives, shared, own, key)
 
 
 def find_table(cloud: Cloud, region: str) -> Table | None:
@@ -128,7 +139,7 @@ def find_table(cloud: Cloud, region: str) -> Table | None:
         if error_code(error) in ("ResourceNotFoundException", "TableNotFoundException"):
             return None
         raise
-    stream = table.get("StreamSpecification", {})
+    stream, sse = table.get("StreamSpecification", {}), table.get("SSEDescription", {})
     recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
     return Table(
         status=table["TableStatus"],
@@ -143,6 +154,7 @@ def find_table(cloud: Cloud, region: str) -> Table | None:
         replicas={r["RegionName"]: r.get("ReplicaStatus", "ACTIVE") for r in table.get("Replicas", [])},
         ttl=ttl.get("AttributeName") if ttl.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else None,
         recovery=recovery == "ENABLED",
+        encryption=identify(cloud, region, sse.get("KMSMasterKeyArn") if sse.get("Status") != "DISABLED" else None),
     )
 
 
@@ -158,6 +170,7 @@ def find_archive(cloud: Cloud, region: str, name: str) -> Archive | None:
         bus_arn=found["EventSourceArn"],
         pattern=json.loads(found["EventPattern"]) if found.get("EventPattern") else None,
         retention_days=found.get("RetentionDays", 0),
+        encryption=identify(cloud, region, found.get("KmsKeyIdentifier")),
     )
 
 
@@ -231,7 +244,3 @@ def probe_of(config: dict[str, Any]) -> dict[str, Any]:
         "Disabled": False,
     }
     return {name: config.get(name, default) for name, default in defaults.items()}
-
-
-def error_code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops.aws import Cloud
+from ops.aws import Cloud, error_code
 from ops.errors import OpsError
 from ops.plan import Step
 from ops.provision.desired import (
@@ -20,12 +20,13 @@ from ops.provision.desired import (
     TTL_ATTRIBUTE,
     check_name,
     desired_archives,
+    desired_encryption,
     desired_probe,
 )
+from ops.provision.keys import AWS_OWNED, find_key
 from ops.provision.planning import usable
 from ops.provision.world import (
     HealthCheck,
-    error_code,
     find_archive,
     find_health_checks,
     find_names,
@@ -67,7 +68,8 @@ class Waits:
 
 
 def _table_ready(cloud: Cloud, region: str) -> bool:
-    """ACTIVE, its indexes and its replicas too: only then does DynamoDB take the next change."""
+    """ACTIVE, its indexes and its replicas too, and no change of keys under way (which leaves the table ACTIVE): only
+    then does DynamoDB take the next change."""
     try:
         table = cloud.client("dynamodb", region).describe_table(TableName=cloud.stage.table_name)["Table"]
     except ClientError as error:
@@ -77,11 +79,27 @@ def _table_ready(cloud: Cloud, region: str) -> bool:
     states: list[str] = [table["TableStatus"]]
     states += [index.get("IndexStatus", "ACTIVE") for index in table.get("GlobalSecondaryIndexes", [])]
     states += [r.get("ReplicaStatus", "ACTIVE") for r in table.get("Replicas", []) if r["RegionName"] != region]
-    return all(state == "ACTIVE" for state in states)
+    return all(state == "ACTIVE" for state in states) and table.get("SSEDescription", {}).get("Status") != "UPDATING"
 
 
 def _await_table(cloud: Cloud, region: str, waits: Waits) -> None:
     waits.until(f"table {cloud.stage.table_name} in {region}", lambda: _table_ready(cloud, region))
+
+
+def _own_key(cloud: Cloud, region: str) -> str | None:
+    """The ARN of the stage's own key, or None where the stage asks for none.
+
+    Raises:
+        OpsError: since the plan, the key has gone or was disabled.
+    """
+    key = find_key(cloud, region)
+    if cloud.stage.key_alias is not None and (key is None or not key.usable):
+        raise OpsError(f"key {cloud.stage.key_alias} in {region}: {key.state if key else 'absent'} since the plan")
+    return key.arn if key else None
+
+
+def _sse(key: str | None) -> dict[str, Any]:
+    return {"SSESpecification": {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}} if key else {}
 
 
 def _key_schema(keys: dict[str, str]) -> list[dict[str, str]]:
@@ -112,6 +130,7 @@ def _write_table(cloud: Cloud, step: Step, waits: Waits) -> str:
             StreamSpecification=stream,
             DeletionProtectionEnabled=stage.table.deletion_protection,
             Tags=_tags(stage),
+            **_sse(_own_key(cloud, home)),
         )
         _await_table(cloud, home, waits)
         return "created"
@@ -155,13 +174,45 @@ def _write_ttl(cloud: Cloud, step: Step, waits: Waits) -> str:
     return "changed"
 
 
+def _write_encryption(cloud: Cloud, step: Step, waits: Waits) -> str:
+    """Bring the table and its replicas under the stage's own keys, in place.
+
+    A global table takes other keys through ReplicaUpdates only, with every replica named, the table's own region
+    included; it answers "KMSMasterKeyId must be specified for each replica" to less, and to keys that it has already.
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateReplicationGroupMemberAction.html
+    """
+    home, name, regions = cloud.stage.home_region, cloud.stage.table_name, list(step.after)
+    dynamodb: Any = cloud.client("dynamodb", home)
+
+    def held() -> dict[str, str | None]:
+        return {region: table.encryption for region in regions if (table := find_table(cloud, region))}
+
+    for region in regions:
+        _await_table(cloud, region, waits)
+    wanted = {region: _own_key(cloud, region) for region in regions}
+    if held() == wanted:
+        return "already so"
+    table = find_table(cloud, home)
+    if table is not None and set(table.replicas) - {home}:
+        keys = [{"Update": {"RegionName": region, "KMSMasterKeyId": key}} for region, key in wanted.items()]
+        dynamodb.update_table(TableName=name, ReplicaUpdates=keys)
+    else:
+        dynamodb.update_table(TableName=name, **_sse(wanted[home]))
+    waits.until(f"the keys of {name}", lambda: held() == wanted)
+    for region in regions:
+        _await_table(cloud, region, waits)
+    return "changed"
+
+
 def _write_replica(cloud: Cloud, step: Step, waits: Waits) -> str:
     home, name, region = cloud.stage.home_region, cloud.stage.table_name, _region(step)
     _await_table(cloud, home, waits)
     found = find_table(cloud, home)
     done = "already so"
     if found is not None and region not in found.replicas:
-        cloud.client("dynamodb", home).update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": region}}])
+        dynamodb, key = cloud.client("dynamodb", home), _own_key(cloud, region)
+        create: Any = {"RegionName": region, **({"KMSMasterKeyId": key} if key else {})}
+        dynamodb.update_table(TableName=name, ReplicaUpdates=[{"Create": create}])
         done = "created"
     _await_table(cloud, home, waits)
     _await_table(cloud, region, waits)
@@ -207,6 +258,9 @@ def _write_archive(cloud: Cloud, step: Step, waits: Waits) -> str:
     stage, region, name = cloud.stage, _region(step), step.resource.partition(" ")[2]
     events, wanted = cloud.client("events", region), desired_archives(stage, cloud.account, region)[name]
     found, pattern, days = find_archive(cloud, region, name), json.dumps(wanted["pattern"]), wanted["retention_days"]
+    wanted |= {"encryption": desired_encryption(_own_key(cloud, region), found.encryption if found else None)}
+    # Left out, it means EventBridge's own key: an update of anything else names the key that is there.
+    key = {} if wanted["encryption"] == AWS_OWNED else {"KmsKeyIdentifier": wanted["encryption"]}
     if found is None:
         events.create_archive(
             ArchiveName=name,
@@ -214,10 +268,11 @@ def _write_archive(cloud: Cloud, step: Step, waits: Waits) -> str:
             Description=f"Platform events of bus {name}, for the replay runbook",
             EventPattern=pattern,
             RetentionDays=days,
+            **key,
         )
         done = "created"
     elif found.shape() != wanted:
-        events.update_archive(ArchiveName=name, EventPattern=pattern, RetentionDays=days)
+        events.update_archive(ArchiveName=name, EventPattern=pattern, RetentionDays=days, **key)
         done = "changed"
     else:
         return "already so"
@@ -343,6 +398,7 @@ def _await_dns(cloud: Cloud, change: str, waits: Waits) -> None:
 WRITERS: dict[str, Callable[[Cloud, Step, Waits], str]] = {
     "table": _write_table,
     "ttl": _write_ttl,
+    "encryption": _write_encryption,
     "replica": _write_replica,
     "protection": _write_protection,
     "recovery": _write_recovery,

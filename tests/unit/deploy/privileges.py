@@ -124,16 +124,25 @@ def _by_encryption(stack: Stack, function: dict[str, Any], direct: set[Permissio
     tables = {
         stack.arn(name): own.get("SSESpecification", {}).get("KMSMasterKeyId")
         for name, own in stack.of_type("AWS::DynamoDB::Table").items()
-    }
+    } | global_table(stack)
     queues = {stack.arn(name): own.get("KmsMasterKeyId") for name, own in stack.of_type("AWS::SQS::Queue").items()}
     keys = {name: stack.arn(name) for name in stack.of_type("AWS::KMS::Key")}
     for one in direct:
-        if table_key := tables.get(one.resource):
+        if table_key := tables.get(one.resource.partition("/index/")[0]):
             yield Permission("kms:Decrypt", keys.get(table_key, table_key), "dynamodb")
         if queue_key := queues.get(one.resource):
             yield Permission("kms:Decrypt", keys.get(queue_key, queue_key), "sqs")
             if one.action == "sqs:SendMessage":
                 yield Permission("kms:GenerateDataKey", keys.get(queue_key, queue_key), "sqs")
+
+
+def global_table(stack: Stack) -> dict[str, str]:
+    """ARN -> key of the one table that is in no template: the ``provision`` runbook makes it, with the name of the
+    stack's key (``ops.stage.Stage.key_alias``), and under that key where there is one."""
+    return {
+        f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{alias['AliasName'].removeprefix('alias/')}": alias["TargetKeyId"]
+        for alias in stack.of_type("AWS::KMS::Alias").values()
+    }
 
 
 def _through(statement: dict[str, Any]) -> list[str]:

@@ -81,43 +81,100 @@ class Calls:
 
 
 class GlobalTables:
-    """ReplicaUpdates and Replicas: a replica is a table of moto's in another region; data is not copied."""
+    """ReplicaUpdates, Replicas and changes of keys: a replica is a table of moto's elsewhere; data is not copied.
+
+    ``keys``: what a table was brought under after it was made. DynamoDB takes its time over that, and leaves the table
+    ACTIVE meanwhile: each region tells of the new key at the third question.
+    """
 
     def __init__(self, client: Callable[[str, str], Any]) -> None:
         self.client = client
         self.status: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
+        self.changing: dict[str, int] = {}
 
     def update_table(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
-        request = json.loads(params["body"])
-        if "ReplicaUpdates" not in request:
+        request, home = json.loads(params["body"]), context["client_region"]
+        name, refusal, updates = request["TableName"], None, request.get("ReplicaUpdates", [])
+        if "SSESpecification" in request:
+            refusal = "Customer Managed CMKs can only be updated through ReplicaUpdates" if self.status else None
+            if refusal is None:
+                self._take({home: request["SSESpecification"]["KMSMasterKeyId"]})
+        elif not updates:
             return None
-        for update in request["ReplicaUpdates"]:
-            region = update["Create"]["RegionName"]
-            home = self.client("dynamodb", context["client_region"])
-            table = home.describe_table(TableName=request["TableName"])["Table"]
-            indexes = [
-                {key: index[key] for key in ("IndexName", "KeySchema", "Projection")}
-                for index in table["GlobalSecondaryIndexes"]
-            ]
-            replica = self.client("dynamodb", region)
-            replica.create_table(
-                TableName=request["TableName"],
-                AttributeDefinitions=table["AttributeDefinitions"],
-                KeySchema=table["KeySchema"],
-                GlobalSecondaryIndexes=indexes,
-                BillingMode="PAY_PER_REQUEST",
-                StreamSpecification=table["StreamSpecification"],
-            )
-            replica.update_time_to_live(
-                TableName=request["TableName"],
-                TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
-            )
-            self.status.setdefault(region, "ACTIVE")
+        elif keys := {u["Update"]["RegionName"]: u["Update"]["KMSMasterKeyId"] for u in updates if "Update" in u}:
+            now = {region: self.key(region, name) for region in {home, *self.status}}
+            if set(keys) != set(now) or keys == now:
+                refusal = "KMSMasterKeyId must be specified for each replica."
+            else:
+                self._take(keys)
+        for create in [update["Create"] for update in updates if "Create" in update]:
+            region, key = create["RegionName"], create.get("KMSMasterKeyId")
+            if (key is None) != (self.key(home, name) is None) or (key and f":{region}:" not in key):
+                refusal = "KMSMasterKeyId must be specified for each replica."
+            else:
+                self._create(name, home, region, key)
+        if refusal:
+            return SimpleNamespace(status_code=400), {"Error": {"Code": "ValidationException", "Message": refusal}}
         return SimpleNamespace(status_code=200), {"TableDescription": {}}
 
-    def describe_table(self, parsed: dict[str, Any], **_: Any) -> None:
-        if "Table" in parsed and self.status:
-            parsed["Table"]["Replicas"] = [{"RegionName": r, "ReplicaStatus": s} for r, s in self.status.items()]
+    def _take(self, keys: dict[str, str]) -> None:
+        self.keys |= keys
+        self.changing |= dict.fromkeys(keys, 2)
+
+    def key(self, region: str, name: str) -> str | None:
+        """What the table is under, or soon will be."""
+        table = self.client("dynamodb", region).describe_table(TableName=name)["Table"]
+        return self.keys.get(region) or table.get("SSEDescription", {}).get("KMSMasterKeyArn")
+
+    def _create(self, name: str, home: str, region: str, key: str | None) -> None:
+        table = self.client("dynamodb", home).describe_table(TableName=name)["Table"]
+        indexes = [
+            {part: index[part] for part in ("IndexName", "KeySchema", "Projection")}
+            for index in table["GlobalSecondaryIndexes"]
+        ]
+        replica = self.client("dynamodb", region)
+        replica.create_table(
+            TableName=name,
+            AttributeDefinitions=table["AttributeDefinitions"],
+            KeySchema=table["KeySchema"],
+            GlobalSecondaryIndexes=indexes,
+            BillingMode="PAY_PER_REQUEST",
+            StreamSpecification=table["StreamSpecification"],
+            **({"SSESpecification": {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}} if key else {}),
+        )
+        replica.update_time_to_live(
+            TableName=name,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
+        )
+        self.status.setdefault(region, "ACTIVE")
+
+    def describe_table(self, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        if "Table" not in parsed:
+            return
+        table, region = parsed["Table"], context["client_region"]
+        if self.status:
+            table["Replicas"] = [{"RegionName": r, "ReplicaStatus": s} for r, s in self.status.items()]
+        if self.changing.get(region):
+            self.changing[region] -= 1
+            table["SSEDescription"] = table.get("SSEDescription", {}) | {"Status": "UPDATING", "SSEType": "KMS"}
+        elif region in self.keys:
+            table["SSEDescription"] = {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": self.keys[region]}
+
+
+class ArchiveKeys:
+    """KmsKeyIdentifier of archives, which moto drops: what is left out is EventBridge's own key."""
+
+    def __init__(self) -> None:
+        self.keys: dict[tuple[str, str], str] = {}
+
+    def write(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        request = json.loads(params["body"])
+        self.keys[context["client_region"], request["ArchiveName"]] = request.get("KmsKeyIdentifier", "")
+
+    def describe(self, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        if key := self.keys.get((context["client_region"], parsed.get("ArchiveName", ""))):
+            parsed["KmsKeyIdentifier"] = key
 
 
 class Stacks:
@@ -146,10 +203,14 @@ class Hub:
         self.clients: dict[tuple[str, str], Any] = {}
         self.renew()
         events = self.session.events
-        events.register_first("before-call", self._to("calls", "before"))
+        # Earlier than before-call, whose first answer keeps the others from hearing of the call.
+        events.register_first("before-parameter-build", self._to("calls", "before"))
         events.register("after-call", self._to("calls", "after"))
         events.register("before-call.dynamodb.UpdateTable", self._to("tables", "update_table"))
         events.register("after-call.dynamodb.DescribeTable", self._to("tables", "describe_table"))
+        for operation in ("CreateArchive", "UpdateArchive"):
+            events.register(f"before-call.eventbridge.{operation}", self._to("archive_keys", "write"))
+        events.register("after-call.eventbridge.DescribeArchive", self._to("archive_keys", "describe"))
         events.register("before-call.cloudformation.DescribeStacks", self._to("stacks", "describe_stacks"))
 
     def _to(self, part: str, method: str) -> Callable[..., Any]:
@@ -161,6 +222,7 @@ class Hub:
 
     def renew(self) -> None:
         self.calls, self.tables, self.stacks = Calls(), GlobalTables(self.client), Stacks()
+        self.archive_keys = ArchiveKeys()
 
     def client(self, service: str, region: str) -> Any:
         if (service, region) not in self.clients:
@@ -193,6 +255,11 @@ def calls(hub: Hub) -> Calls:
 @pytest.fixture
 def global_tables(hub: Hub) -> GlobalTables:
     return hub.tables
+
+
+@pytest.fixture
+def archive_keys(hub: Hub) -> ArchiveKeys:
+    return hub.archive_keys
 
 
 @pytest.fixture

@@ -13,11 +13,13 @@ from ops.aws import Cloud
 from ops.errors import OpsError, RefusedError
 from ops.plan import Outcome, Plan
 from ops.provision.desired import desired_probe, desired_shape
+from ops.provision.keys import AWS_MANAGED, AWS_OWNED, Key
 from ops.provision.planning import decide
 from ops.provision.world import HealthCheck, RegionState, Table, World, observe
 from ops.provision.writers import Waits
-from ops.stage import DomainSettings, Stage
+from ops.stage import DomainSettings, EncryptionSettings, Stage
 
+NO_KEYS = EncryptionSettings(customer_managed_key=False)
 DOMAIN = "a1b2c3d4e5.execute-api.{}.amazonaws.com"
 
 
@@ -308,6 +310,223 @@ def test_api_url_with_a_domain_is_the_regions_own_name(deployed: Cloud, named: C
     assert named.api_url("a1b2c3d4e5", "ap-south-1") == "https://a1b2c3d4e5.execute-api.ap-south-1.amazonaws.com"
 
 
+# --- with keys of the stage's own --------------------------------------------------------------------------------
+
+
+def with_keys(stage: Stage) -> Stage:
+    return stage.model_copy(update={"encryption": EncryptionSettings(customer_managed_key=True)})
+
+
+def make_key(cloud: Cloud, region: str, alias: str = "alias/atoll-unit") -> str:
+    kms = cloud.client("kms", region)
+    arn = str(kms.create_key()["KeyMetadata"]["Arn"])
+    kms.create_alias(AliasName=alias, TargetKeyId=arn)
+    return arn
+
+
+@pytest.fixture
+def keys(deployed: Cloud, calls: Any) -> dict[str, str]:
+    """The stage asks for keys of its own, and the regional stacks have made them: region -> ARN."""
+    deployed.stage = with_keys(deployed.stage)
+    made = {region: make_key(deployed, region) for region in deployed.stage.regions}
+    calls.clear()
+    return made
+
+
+def encryption_of(cloud: Cloud) -> dict[str, set[str]]:
+    """Region -> the keys of all that provisioning made there, as AWS tells it."""
+    found: dict[str, set[str]] = {}
+    for region in cloud.stage.regions:
+        table = cloud.client("dynamodb", region).describe_table(TableName="atoll-unit")["Table"]
+        events = cloud.client("events", region)
+        archives = [events.describe_archive(ArchiveName=n) for n in ("atoll-unit", "atoll-unit-journal")]
+        found[region] = {archive.get("KmsKeyIdentifier", "none") for archive in archives}
+        found[region] |= {table.get("SSEDescription", {}).get("KMSMasterKeyArn", "none")}
+    return found
+
+
+def test_apply_with_own_keys_puts_every_replica_and_archive_under_its_regions_key(
+    deployed: Cloud, keys: dict[str, str], calls: Any
+) -> None:
+    plan = applied(deployed)
+
+    assert encryption_of(deployed) == {region: {arn} for region, arn in keys.items()}
+    after = {(step.resource, step.region): step.after for step in plan.changes}
+    assert after["table atoll-unit", "us-east-1"]["encryption"] == keys["us-east-1"]
+    assert after["archive atoll-unit-journal", "ap-south-1"]["encryption"] == keys["ap-south-1"]
+    (replica,) = [step.detail for step in plan.changes if step.resource.startswith("replica ")]
+    assert replica == f"of the table in us-east-1, under {keys['ap-south-1']}"
+    assert provision.plan(deployed).changes == []
+    checks = provision.verify(deployed)
+    assert [check for check in checks if not check.ok] == []
+    assert "encryption atoll-unit in us-east-1" in [check.name for check in checks]
+    calls.clear()
+    applied(deployed)
+    assert calls.mutating == []
+
+
+def test_apply_without_own_keys_asks_nothing_of_kms_and_leaves_keys_out(deployed: Cloud, calls: Any) -> None:
+    plan = applied(deployed)
+    assert not any(call.startswith("kms:") for call in calls.made)
+    assert encryption_of(deployed) == {region: {"none"} for region in deployed.stage.regions}
+    assert not any(step.resource.startswith(("encryption ", "key ")) for step in plan.steps)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("operation", ["CreateTable", "UpdateTable", "UpdateArchive"])
+def test_apply_of_own_keys_when_cut_is_continued_by_the_next_plan(
+    deployed: Cloud, keys: dict[str, str], calls: Any, moment: str, operation: str
+) -> None:
+    if operation != "CreateTable":  # what there is without them is brought under the keys
+        own, deployed.stage = deployed.stage, deployed.stage.model_copy(update={"encryption": NO_KEYS})
+        applied(deployed)
+        deployed.stage = own
+
+    def cut() -> None:
+        raise CutError
+
+    calls.on(moment, operation, cut)
+    plan = provision.plan(deployed)
+    with pytest.raises(CutError):
+        provision.apply(deployed, plan, plan.token, waits=Waits(sleep=lambda s: None))
+    calls.clear()
+    applied(deployed)
+    assert provision.plan(deployed).changes == []
+    assert encryption_of(deployed) == {region: {arn} for region, arn in keys.items()}
+
+
+def test_plan_when_what_is_there_is_under_no_key_of_the_stage_changes_it_in_place(
+    deployed: Cloud, keys: dict[str, str], calls: Any
+) -> None:
+    own, deployed.stage = deployed.stage, deployed.stage.model_copy(update={"encryption": NO_KEYS})
+    applied(deployed)
+    deployed.stage = own
+    calls.clear()
+
+    plan = applied(deployed)
+    assert summary(plan) == [
+        ("change", "encryption atoll-unit", "us-east-1"),
+        *[("change", f"archive {n}", r) for r in keys for n in ("atoll-unit", "atoll-unit-journal")],
+    ]
+    assert plan.changes[0].detail == (
+        f"us-east-1 is {AWS_OWNED}, should be {keys['us-east-1']}; "
+        f"ap-south-1 is {AWS_OWNED}, should be {keys['ap-south-1']}"
+    )
+    assert plan.changes[1].detail == f"encryption is {AWS_OWNED}, should be {keys['us-east-1']}"
+    # One call for all replicas: DynamoDB takes no other.
+    assert [call for call in calls.mutating if "Table" in call] == ["dynamodb:UpdateTable@us-east-1"]
+    assert encryption_of(deployed) == {region: {arn} for region, arn in keys.items()}
+    assert provision.plan(deployed).changes == []
+
+
+def test_apply_of_own_keys_waits_until_dynamodb_has_taken_them(
+    deployed: Cloud, keys: dict[str, str], global_tables: Any
+) -> None:
+    applied(deployed)
+    global_tables.keys["ap-south-1"] = other = make_key(deployed, "ap-south-1", "alias/other")
+    plan = provision.plan(deployed)
+    assert plan.changes[0].detail == f"ap-south-1 is {other}, should be {keys['ap-south-1']}"
+
+    slept: list[float] = []
+    provision.apply(deployed, plan, plan.token, waits=Waits(sleep=slept.append))
+    assert slept
+    assert not any(global_tables.changing.values())
+    assert encryption_of(deployed)["ap-south-1"] == {keys["ap-south-1"]}
+
+
+def test_plan_when_a_table_of_one_region_lacks_the_key_changes_it_before_the_replica_is_made(
+    deployed: Cloud, keys: dict[str, str], calls: Any
+) -> None:
+    own = deployed.stage
+    deployed.stage = own.model_copy(update={"encryption": NO_KEYS})
+    calls.on("before", "UpdateContinuousBackups", lambda: None)
+    plan = provision.plan(deployed)
+    table_only = plan.model_copy(update={"steps": [s for s in plan.steps if s.resource.startswith(("table ", "ttl "))]})
+    provision.apply(deployed, table_only, table_only.token, waits=Waits(sleep=lambda s: None))
+    deployed.stage = own
+
+    kinds = [step.resource.partition(" ")[0] for step in applied(deployed).changes]
+    assert kinds.index("encryption") < kinds.index("replica")
+    assert encryption_of(deployed) == {region: {arn} for region, arn in keys.items()}
+    assert provision.plan(deployed).changes == []
+
+
+def test_plan_when_an_archive_is_under_another_key_shows_both_and_apply_mends(
+    deployed: Cloud, keys: dict[str, str]
+) -> None:
+    applied(deployed)
+    other = make_key(deployed, "us-east-1", "alias/other")
+    events = deployed.client("events", "us-east-1")
+    events.update_archive(ArchiveName="atoll-unit", KmsKeyIdentifier="alias/other")
+    (step,) = provision.plan(deployed).changes
+    assert (step.resource, step.region) == ("archive atoll-unit", "us-east-1")
+    assert step.detail == f"encryption is {other}, should be {keys['us-east-1']}"
+    assert (step.before["encryption"], step.after["encryption"]) == (other, keys["us-east-1"])
+    applied(deployed)
+    assert provision.plan(deployed).changes == []
+
+
+def test_plan_when_an_archive_names_the_key_by_its_alias_keeps_it(deployed: Cloud, keys: dict[str, str]) -> None:
+    applied(deployed)
+    events = deployed.client("events", "us-east-1")
+    events.update_archive(ArchiveName="atoll-unit", KmsKeyIdentifier="alias/atoll-unit")
+    assert provision.plan(deployed).changes == []
+
+
+def test_plan_when_a_key_is_not_there_refuses_with_the_command_before_anything_is_touched(
+    deployed: Cloud, calls: Any
+) -> None:
+    deployed.stage = with_keys(deployed.stage)
+    make_key(deployed, "us-east-1")
+    calls.clear()
+    plan = provision.plan(deployed)
+    (refusal,) = plan.refusals
+    assert (refusal.resource, refusal.region) == ("key alias/atoll-unit", "ap-south-1")
+    assert "ops deploy --stage unit --region ap-south-1" in refusal.detail
+    with pytest.raises(RefusedError, match="ops deploy"):
+        provision.apply(deployed, plan, plan.token)
+    assert calls.mutating == []
+
+
+def test_plan_when_a_key_is_disabled_refuses(deployed: Cloud, keys: dict[str, str]) -> None:
+    deployed.client("kms", "ap-south-1").disable_key(KeyId=keys["ap-south-1"].rpartition("/")[2])
+    (refusal,) = provision.plan(deployed).refusals
+    assert refusal.detail == f"{keys['ap-south-1']} is Disabled and encrypts nothing; enable it, then plan again"
+
+
+def test_apply_when_a_key_is_disabled_since_the_plan_says_so(deployed: Cloud, keys: dict[str, str]) -> None:
+    plan = provision.plan(deployed)
+    deployed.client("kms", "us-east-1").disable_key(KeyId=keys["us-east-1"].rpartition("/")[2])
+    with pytest.raises(OpsError, match="key alias/atoll-unit in us-east-1: Disabled since the plan"):
+        provision.apply(deployed, plan, plan.token)
+
+
+def test_plan_without_own_keys_when_somebody_chose_one_shows_it_and_leaves_it(
+    deployed: Cloud, global_tables: Any, archive_keys: Any
+) -> None:
+    applied(deployed)
+    chosen = {region: make_key(deployed, region, "alias/chosen") for region in deployed.stage.regions}
+    global_tables.keys |= chosen
+    deployed.client("events", "us-east-1").update_archive(
+        ArchiveName="atoll-unit", KmsKeyIdentifier=chosen["us-east-1"], RetentionDays=3
+    )
+    plan = provision.plan(deployed)
+    assert [warning for warning in plan.warnings if "left alone" in warning] == [
+        f"{what}: it is under {key}, and the stage asks for {AWS_OWNED}; it is left alone"
+        for what, key in (
+            ("table atoll-unit in us-east-1", chosen["us-east-1"]),
+            ("archive atoll-unit in us-east-1", chosen["us-east-1"]),
+            ("table atoll-unit in ap-south-1", chosen["ap-south-1"]),
+        )
+    ]
+    # What else drifted is mended, without taking the archive from under its key.
+    (step,) = plan.changes
+    assert step.detail == "retention_days is 3, should be 7"
+    applied(deployed)
+    assert archive_keys.keys["us-east-1", "atoll-unit"] == chosen["us-east-1"]
+    assert provision.plan(deployed).changes == []
+
+
 # --- decisions, on worlds made by hand ---------------------------------------------------------------------------
 
 TABLE = Table(
@@ -396,3 +615,46 @@ def test_token_when_the_world_changes_is_another(stage: Stage) -> None:
     first = decide(stage, world_of(stage))
     assert first.token == decide(stage, world_of(stage)).token
     assert first.token != decide(stage, world_of(stage, us_east_1=TABLE)).token
+
+
+OTHER = "arn:aws:kms:us-east-1:111111111111:key/other"
+
+
+def keyed_world(stage: Stage, **tables: Table | None) -> World:
+    """The same, with the stage's own keys."""
+    world = world_of(stage, **tables)
+    keys = {region: Key(f"arn:aws:kms:{region}:{'1' * 12}:key/own", "Enabled") for region in stage.regions}
+    return replace(world, regions={region: replace(state, key=keys[region]) for region, state in world.regions.items()})
+
+
+def test_decide_when_a_foreign_replica_has_no_key_of_the_stage_refuses_to_change_the_others(stage: Stage) -> None:
+    home = replace(TABLE, replicas={"ap-south-1": "ACTIVE", "eu-west-1": "ACTIVE"})
+    plan = decide(with_keys(stage), keyed_world(stage, us_east_1=home, ap_south_1=TABLE))
+    (refusal,) = plan.refusals
+    assert refusal.resource == "encryption atoll-unit"
+    assert "eu-west-1 is no region of the stage" in refusal.detail
+    assert (refusal.before["us-east-1"], refusal.after["us-east-1"]) == (
+        AWS_OWNED,
+        f"arn:aws:kms:us-east-1:{'1' * 12}:key/own",
+    )
+
+
+def test_decide_when_a_foreign_replica_is_there_and_the_keys_are_right_goes_on(stage: Stage) -> None:
+    world = keyed_world(stage)
+    own = {region: state.key.arn for region, state in world.regions.items() if state.key}
+    home = replace(TABLE, replicas={"ap-south-1": "ACTIVE", "eu-west-1": "ACTIVE"}, encryption=own["us-east-1"])
+    peer = replace(TABLE, encryption=own["ap-south-1"])
+    assert decide(with_keys(stage), keyed_world(stage, us_east_1=home, ap_south_1=peer)).refusals == []
+
+
+@pytest.mark.parametrize(("key", "refused"), [(OTHER, True), (AWS_MANAGED, False), (AWS_OWNED, False)])
+def test_decide_without_own_keys_when_a_replica_would_need_one_refuses(stage: Stage, key: str, refused: bool) -> None:
+    plan = decide(stage, world_of(stage, us_east_1=replace(TABLE, replicas={}, encryption=key)))
+    assert ["set encryption.customer_managed_key" in step.detail for step in plan.refusals] == [True] * refused
+
+
+@pytest.mark.parametrize("status", ["INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVED"])
+def test_decide_when_the_tables_key_is_out_of_reach_refuses(stage: Stage, status: str) -> None:
+    home = replace(TABLE, status=status, encryption=OTHER)
+    plan = decide(stage, world_of(stage, us_east_1=home, ap_south_1=TABLE))
+    assert plan.refusals[0].detail == f"it is {status}: enable {OTHER} and its policy again, then plan again"
