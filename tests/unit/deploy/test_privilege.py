@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.stage import stage_names
+from ops.stage import load_stage, stage_names
 from tests.template import Stack
 from tests.unit.deploy import calls, privileges
 from tests.unit.deploy.privileges import ON_ANY_RESOURCE, Permission
@@ -129,6 +129,43 @@ def test_check_when_a_condition_on_the_key_is_dropped_reports_it(
         wider = [{k: v for k, v in statement.items() if k != "Condition"} for statement in given]
         lines = privileges.problems(wider, wanted)
         assert any(line.startswith("granted and never used: kms:Decrypt") for line in lines)
+
+
+def test_check_when_a_service_is_dropped_from_the_condition_on_the_key_reports_it(
+    stack: Callable[[str], Stack], recorded: Callable[[str], calls.Recording]
+) -> None:
+    made = stack("prod")
+    for name, given, wanted in held(made, recorded("prod")):
+        for index, statement in enumerate(given):
+            services = _listed(statement.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService", []))
+            for service in services:
+                less = copy.deepcopy(given)
+                less[index]["Condition"]["StringEquals"]["kms:ViaService"] = [one for one in services if one != service]
+                lines = privileges.problems(less, wanted)
+                short = service.removesuffix(f".{privileges.REGION}.amazonaws.com")
+                assert [line for line in lines if line.startswith("needed and not granted: kms:Decrypt")], (name, short)
+                assert all(line.endswith(f"through {short}") for line in lines)
+
+
+@pytest.mark.parametrize("name", stage_names())
+def test_global_table_is_under_the_key_that_the_toolkit_looks_for(stack: Callable[[str], Stack], name: str) -> None:
+    stage, made = load_stage(name), stack(name)
+    aliases = [alias["AliasName"] for alias in made.of_type("AWS::KMS::Alias").values()]
+
+    assert aliases == ([stage.key_alias] if stage.key_alias else [])
+    assert [arn.rpartition("/")[2] for arn in privileges.global_table(made)] == [stage.table_name] * len(aliases)
+
+
+def test_functions_of_the_global_table_need_its_key(
+    stack: Callable[[str], Stack], recorded: Callable[[str], calls.Recording]
+) -> None:
+    made = stack("prod")
+    ((_, key),) = privileges.global_table(made).items()
+    decrypt = Permission("kms:Decrypt", made.arn(key), "dynamodb")
+    for name, _, wanted in held(made, recorded("prod")):
+        assert decrypt in wanted, name
+    for _, _, wanted in held(stack("dev"), recorded("dev")):
+        assert not any(one.action.startswith("kms:") for one in wanted)
 
 
 def test_check_when_code_makes_a_new_call_reports_it(

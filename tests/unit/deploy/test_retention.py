@@ -84,14 +84,27 @@ def test_key_is_open_to_the_services_that_use_it_and_only_for_this_stage(stack: 
         "events.amazonaws.com",
         "cloudwatch.amazonaws.com",
     }
-    for statement in services:
+    named = {statement["Sid"]: statement for statement in services}
+    # What the key is, and nothing that is under it, is all that may be asked without saying for which resource.
+    assert named.pop("EventBridgeChecksTheKey")["Action"] == ["kms:DescribeKey"]
+    for statement in named.values():
         assert not [action for action in statement["Action"] if "*" in action]
-        patterns = [one for arns in statement["Condition"]["ArnLike"].values() for one in _listed(arns)]
+        tests = statement["Condition"]
+        by_arn = tests["ArnLike"] if "ArnLike" in tests else tests["StringEquals"]
+        patterns = [one for arns in by_arn.values() for one in _listed(arns)]
         assert patterns
         assert all("us-east-1:123456789012:" in one and "atoll-prod" in one for one in patterns)
     # EventBridge needs both to deliver into an encrypted queue.
-    (events,) = [one for one in services if one["Principal"]["Service"] == "events.amazonaws.com"]
-    assert {"kms:Decrypt", "kms:GenerateDataKey"} <= set(events["Action"])
+    assert {"kms:Decrypt", "kms:GenerateDataKey"} <= set(named["EventBridgeKeepsAndDeliversEvents"]["Action"])
+
+
+def test_key_is_open_to_the_archives_of_this_stages_buses_and_to_no_others(stack: Stacks) -> None:
+    (key,) = stack("prod").of_type("AWS::KMS::Key").values()
+    (statement,) = [one for one in key["KeyPolicy"]["Statement"] if one["Sid"] == "EventBridgeKeepsArchives"]
+
+    assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
+    buses = [stack("prod").arn("Bus"), stack("prod").arn("JournalBus")]
+    assert statement["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:events:event-bus:arn": buses}}
 
 
 @pytest.mark.parametrize("name", stage_names())
