@@ -13,7 +13,7 @@ from typing import Any
 import microburst.detection.host
 import pytest
 
-from ops.local.gateway import Gateway, prepare_microburst
+from ops.local.emulator.gateway import Gateway, prepare_microburst
 from ops.local.processes import call
 from tests.local.platform import wait_until
 from tests.local.test_lifecycle import free_port

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ops.local.alarms import Rule, State
+from ops.local.emulator.alarms import Rule, State
 from ops.stage import ROOT, load_stage, stage_names
 from tests.template import ACCOUNT, Stack, resolved
 from tests.unit.deploy import metricmath, metrics

@@ -1,9 +1,9 @@
 """Several regions in memory, with the product's own handlers and the local cloud's own replication in them.
 
-What is real: ``handlers`` and Powertools under them, and ``ops.local.replication``. What stands in for AWS: the tables
-(``dynamo``), a bus with an archive, a queue and a DLQ for each processor, and the clock, which moves only when told, by
-a millisecond a write. Every write to the global table is taken down in the order in which it was made: with a clock
-that never stands still, the last one is what last writer wins has to keep, whatever the replication does.
+What is real: ``handlers`` and Powertools under them, and ``ops.local.emulator.replication``. What stands in for AWS:
+the tables (``dynamo``), a bus with an archive, a queue and a DLQ for each processor, and the clock, which moves only
+when told, by a millisecond a write. Every write to the global table is taken down in the order in which it was made:
+with a clock that never stands still, the last one is what last writer wins has to keep, whatever the replication does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from handlers.core import acceptance, activity_report, aws, observability, proce
 from handlers.core import settings as settings_module
 from handlers.core.bus import Bus
 from handlers.core.idempotency import Ledger
-from ops.local.replication import NS_PER_MS, ReplicationLog, Stamp, Write
+from ops.local.emulator.replication import NS_PER_MS, ReplicationLog, Stamp, Write
 from tests.unit.handlers.support import BATCHED, ENVIRONMENT, Context, envelope, post, request, sqs_record
 from tests.unit.model.dynamo import DynamoDB, Key, Table
 from tests.unit.model.invocation import Fault, Invocation, interleave

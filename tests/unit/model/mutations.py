@@ -14,7 +14,7 @@ import pytest
 
 from handlers.core import acceptance, activity, delivery, idempotency, processing, retention, strictjson, table
 from handlers.core.bus import Bus
-from ops.local.replication import ReplicationLog
+from ops.local.emulator.replication import ReplicationLog
 from tests.unit.model.dynamo import DynamoDB
 
 Mutation = Callable[[pytest.MonkeyPatch], None]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from ops.local.replication import Stamp, Write
-from tests.unit.local.test_replication import TABLE, World
+from ops.local.emulator.replication import Stamp, Write
+from tests.unit.local.emulator.test_replication import TABLE, World
 from tests.unit.model import mutations
 from tests.unit.model.profiles import profile
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.local.retries import MAX_PAUSE_S, Burial, Failure, Policy, Retries
+from ops.local.emulator.retries import MAX_PAUSE_S, Burial, Failure, Policy, Retries
 
 THROTTLED = Failure("THROTTLING", "slow down", retryable=True)
 MISSING = Failure("NO_RESOURCE", "there is none")

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ops.local.retries import Burial, Failure, Policy, Retries
-from ops.local.telemetry import Scope
+from ops.local.emulator.retries import Burial, Failure, Policy, Retries
+from ops.local.emulator.scopes import Scope, entered, here
 
 EVENTBRIDGE = "events.amazonaws.com"
 
@@ -44,17 +44,17 @@ class Delivery:
 class RuleTargets:
     """Stands in for the emulator's one attempt at each target."""
 
-    def __init__(self, deliver: Callable[..., None], regions_down: set[str], count: Count) -> None:
-        """``deliver`` is the emulator's own; ``count(scope, metric, rule, bus)`` publishes one."""
-        self._deliver_now = deliver
+    def __init__(self, regions_down: set[str], count: Count) -> None:
+        """``count(scope, metric, rule, bus)`` publishes one."""
         self._regions_down = regions_down
         self._count = count
         # (service, operation, region) -> the code of a fault that is injected into such a call, if there is one.
         self.fault: Fault = lambda service, operation, region: None
         self._events = importlib.import_module("ministack.services.eventbridge")
+        self._deliver_now = self._events._invoke_target
+        self._dispatch = self._events._dispatch_to_event_bus
         self._sqs = importlib.import_module("ministack.services.sqs")
         self._lambda = importlib.import_module("ministack.services.lambda_svc")
-        self._responses = importlib.import_module("ministack.core.responses")
         self._iam = importlib.import_module("ministack.core.iam_evaluator")
         self._arn = importlib.import_module("ministack.core.arn")
         self._retries: Retries[Delivery] = Retries(self._attempt, self._bury, time.monotonic)
@@ -62,10 +62,21 @@ class RuleTargets:
 
     def invoke(self, target: Any, event: Any, rule: Any, view: Any = None) -> None:
         """Stands in for ``_invoke_target``."""
-        scope = Scope(self._responses.get_account_id(), self._responses.get_region())
-        delivery = Delivery(scope, target, event, rule, view or self._events._pattern_event_view(event))
+        delivery = Delivery(here(), target, event, rule, view or self._events._pattern_event_view(event))
         self._publish(delivery, "Invocations")
         self._retries.take(delivery, Policy.of(target))
+
+    def dispatch_to_bus(
+        self, spec: Any, event: Any, rule: Any, event_path: Any, target_input_payload: Any = None
+    ) -> None:
+        """Stands in for ``_dispatch_to_event_bus``.
+
+        The other region's bus, in the same account: the event keeps its id and time, as on AWS.
+        """
+        home = here()
+        region = spec.region if spec.account_id == home.account else home.region
+        with entered(Scope(home.account, region)):
+            self._dispatch(spec, event, rule, event_path, target_input_payload)
 
     def tick(self) -> None:
         """Try again what is due."""
@@ -79,7 +90,7 @@ class RuleTargets:
         self._count(delivery.scope, metric, str(delivery.rule.get("Name", "")), delivery.bus)
 
     def _attempt(self, delivery: Delivery) -> Failure | None:
-        with self._responses.request_scope(delivery.scope.account, delivery.scope.region):
+        with entered(delivery.scope):
             failure = self._refusal(delivery)
             if failure is None:
                 self._deliver_now(delivery.target, delivery.event, delivery.rule, delivery.view)
@@ -165,7 +176,7 @@ class RuleTargets:
 
     def _bury(self, delivery: Delivery, burial: Burial) -> None:
         self._publish(delivery, "FailedInvocations")
-        with self._responses.request_scope(delivery.scope.account, delivery.scope.region):
+        with entered(delivery.scope):
             if self._sent_to_dlq(delivery, burial):
                 return
         self.dropped += 1

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import pytest
 
-from ops.local.workerlog import StderrTap
+from ops.local.emulator.workerlog import StderrTap
 
 
 @pytest.fixture

@@ -56,3 +56,15 @@ class StderrTap:
             chunk = os.read(self._descriptor, _CHUNK_BYTES)
             self._text += chunk
             self._open = bool(chunk)
+
+
+def read(worker: Any) -> None:
+    """Stands in for ``_read_stderr``: the thread of a worker process, from its start to its end."""
+    worker.atoll_tap = StderrTap(worker._proc.stderr)
+    worker.atoll_tap.keep_reading()
+
+
+def take(worker: Any, first_line_wait: float = 0.0, idle_confirm: float = 0.0, hard_cap: float = 0.0) -> str:
+    """Stands in for ``_drain_stderr`` and ``_drain_stderr_bounded``: there is nothing to wait for."""
+    del first_line_wait, idle_confirm, hard_cap
+    return str(worker.atoll_tap.take())

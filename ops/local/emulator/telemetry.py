@@ -1,6 +1,6 @@
 """What CloudWatch ingests by itself on AWS: metrics embedded in logs (EMF), and counts that services publish.
 
-Pure: lines in, data out. The emulator feeds it and stores the result. Embedded metrics follow the specification
+Pure: lines in, data out. ``metrics`` feeds it and stores the result. Embedded metrics follow the specification
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 (at most 100 metrics a directive, 30 dimensions a set, numbers or lists of at most 100 numbers); a line that breaks it
 is skipped and counted, as CloudWatch does, never fatal. Counts are folded by value within a tick, so that memory grows
@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ops.local.emulator.scopes import Scope
 
 MAX_METRICS = 100
 MAX_DIMENSIONS = 30
@@ -108,16 +110,8 @@ def _numbers(name: str, value: Any) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Where a metric belongs: CloudWatch keeps them by account and region."""
-
-    account: str
-    region: str
-
-
-@dataclass(frozen=True, slots=True)
 class Series:
-    """One metric of one dimension set, somewhere."""
+    """One metric of one dimension set, somewhere: CloudWatch keeps them by account and region."""
 
     scope: Scope
     namespace: str

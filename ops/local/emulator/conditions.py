@@ -1,13 +1,30 @@
 """The conditions of a CloudFormation template, with pseudo parameters and mappings put in where they are asked for.
 
-Pure. CloudFormation allows both in a condition:
+CloudFormation allows both in a condition:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference-conditions.html
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
+
+from ops.local.emulator.scopes import here
+
+
+class Conditions:
+    """Evaluates those of a template as the emulator does, once they ask for nothing that it does not know."""
+
+    def __init__(self) -> None:
+        handlers = importlib.import_module("ministack.services.cloudformation.handlers")
+        self._evaluate = handlers._evaluate_conditions
+
+    def evaluate(self, template: dict[str, Any], params: dict[str, Any]) -> Any:
+        """Stands in for ``_evaluate_conditions``."""
+        scope = here()
+        pseudo = {"AWS::Region": scope.region, "AWS::AccountId": scope.account, "AWS::Partition": "aws"}
+        return self._evaluate(with_values(template, pseudo), params)
 
 
 def with_values(template: Mapping[str, Any], pseudo: Mapping[str, str]) -> dict[str, Any]:

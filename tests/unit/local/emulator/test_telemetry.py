@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ops.local.telemetry import Counts, EmfError, Scope, Series, parse_emf, sample_queue
+from ops.local.emulator.scopes import Scope
+from ops.local.emulator.telemetry import Counts, EmfError, Series, parse_emf, sample_queue
 
 
 def line(**changes: Any) -> str:

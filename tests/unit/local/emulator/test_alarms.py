@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops.local.alarms import Rule, State
+from ops.local.emulator.alarms import Rule, State
 
 B, G = 9.0, 1.0  # a breaching and a good data point, the threshold between them
 TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ops.local.replication import NS_PER_MS, ReplicationLog, Stamp, Write, settled
+from ops.local.emulator.replication import NS_PER_MS, ReplicationLog, Stamp, Write, settled
 
 TABLE = ("000000000000", "events")
 A, B, C = "ap-south-1", "eu-west-1", "us-east-1"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import pytest
 
-from ops.local.conditions import with_values
+from ops.local.emulator.conditions import Conditions, with_values
+from ops.local.emulator.scopes import Scope, entered
 
 TEMPLATE: dict[str, Any] = {
     "Mappings": {"Next": {"us-east-1": {"Region": "ap-south-1"}, "ap-south-1": {"Region": "us-east-1"}}},
@@ -23,8 +23,8 @@ TEMPLATE: dict[str, Any] = {
 
 @pytest.mark.parametrize(("region", "is_peer", "both"), [("us-east-1", False, False), ("ap-south-1", True, True)])
 def test_conditions_of_the_emulator_with_values_follow_the_region(region: str, is_peer: bool, both: bool) -> None:
-    engine = importlib.import_module("ministack.services.cloudformation.engine")
-    found = engine._evaluate_conditions(with_values(TEMPLATE, {"AWS::Region": region}), {"Wanted": {"Value": "yes"}})
+    with entered(Scope("000000000000", region)):
+        found = Conditions().evaluate(TEMPLATE, {"Wanted": {"Value": "yes"}})
     assert found == {"IsPeer": is_peer, "NextIsHome": is_peer, "Asked": True, "Both": both}
 
 

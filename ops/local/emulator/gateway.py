@@ -216,5 +216,7 @@ def prepare_microburst() -> None:
     version = importlib.metadata.version("microburst")
     module: Any = importlib.import_module("microburst.detection.host")
     if version != MICROBURST_VERSION or not hasattr(module, "_endpoint_prefix_map"):
-        sys.exit(f"microburst {version} does not fit ops/local/gateway.py: install microburst=={MICROBURST_VERSION}")
+        sys.exit(
+            f"microburst {version} does not fit ops/local/emulator/gateway.py: install microburst=={MICROBURST_VERSION}"
+        )
     module._endpoint_prefix_map = dict

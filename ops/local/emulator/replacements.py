@@ -1,0 +1,192 @@
+"""The table of what is replaced in ministack: each internal with the reason, what stands there now, and its test.
+
+Pure data: ``application`` puts it in place, ``compatibility`` compares it with the installed version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MINISTACK_VERSION = "1.5.33"
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """An internal of ministack that is replaced.
+
+    ``target`` is where it is, in the package ``ministack``, with its ``parameters``; ``by`` what replaces it: a part of
+    ``application.Emulator``, which is the module of that name, and its function; ``test`` one that shows what it does.
+    """
+
+    target: str
+    parameters: tuple[str, ...]
+    reason: str
+    by: str
+    test: str
+
+
+REPLACEMENTS = (
+    Replacement(
+        "services.dynamodb._replicate_write",
+        ("table", "event_name", "old_item", "new_item"),
+        "Replicas of a global table converge asynchronously on AWS, last writer wins. ministack applies a write to all "
+        "replicas before it answers, with no lag, no conflict and no way to cut a pair of regions.",
+        "tables.replicate_write",
+        "tests/local/test_local_cloud.py::test_write_reaches_the_other_region_after_the_lag",
+    ),
+    Replacement(
+        "services.dynamodb._create_replica",
+        ("name", "table", "region"),
+        "A replica added while writes are in flight must receive those too; the copy alone lacks them.",
+        "tables.create_replica",
+        "tests/local/test_local_cloud.py::test_replica_added_later_holds_what_was_there_and_what_was_on_its_way",
+    ),
+    Replacement(
+        "services.lambda_svc._execute_function_dispatch",
+        ("func", "config", "event", "request_id", "started"),
+        "CloudWatch gets Invocations, Errors and Duration of every invocation, and the metrics embedded in its log. "
+        "ministack counts the Invoke API only and ingests no embedded metrics. It also starts a process for each "
+        "concurrent invocation: on a laptop a burst of cold starts takes longer than a few warm workers in turn, so an "
+        "invocation first waits a moment for one of those.",
+        "lambdas.execute",
+        "tests/local/test_local_cloud.py::test_events_are_processed_and_counted_as_aws_counts_them",
+    ),
+    Replacement(
+        "core.lambda_runtime.Worker._read_stderr",
+        ("self",),
+        "Reads the log of a worker under a lock, so that whoever wants the log can take it whole without waiting.",
+        "workerlog.read",
+        "tests/unit/local/emulator/test_workerlog.py"
+        "::test_handler_that_writes_more_than_the_pipe_holds_is_not_stopped_and_loses_nothing",
+    ),
+    Replacement(
+        "core.lambda_runtime.Worker._drain_stderr",
+        ("self",),
+        "Takes the log from where it is read now, when an invocation has timed out.",
+        "workerlog.take",
+        "tests/unit/local/emulator/test_workerlog.py::test_take_after_the_process_ended_gives_its_last_words",
+    ),
+    Replacement(
+        "core.lambda_runtime.Worker._drain_stderr_bounded",
+        ("self", "first_line_wait", "idle_confirm", "hard_cap"),
+        "ministack looks every millisecond whether more log follows: at least 5 ms an invocation, 50 ms for a handler "
+        "that logs nothing, and a tenth of the processor time of a busy emulator.",
+        "workerlog.take",
+        "tests/unit/local/emulator/test_workerlog.py::test_take_of_nothing_does_not_wait",
+    ),
+    Replacement(
+        "services.lambda_svc._emit_lambda_metrics",
+        ("function_name", "duration_ms", "error", "throttle"),
+        "Silenced: what it counted is counted above, once for each invocation.",
+        "lambdas.emit_nothing",
+        "tests/local/test_local_cloud.py::test_invoke_api_is_counted_once",
+    ),
+    Replacement(
+        "services.lambda_svc._acquire_execution_slot",
+        ("func", "config"),
+        "Throttles are published per function wherever the invocation came from.",
+        "lambdas.acquire_slot",
+        "tests/unit/local/emulator/test_lambdas.py::test_invocation_without_a_free_slot_is_published_as_a_throttle",
+    ),
+    Replacement(
+        "services.lambda_svc._iter_all_esms",
+        (),
+        "A region taken away reads no queue and no stream, without any change to its event source mappings.",
+        "lambdas.event_source_mappings",
+        "tests/local/test_local_cloud.py::test_region_down_leaves_messages_in_the_queue_until_it_is_back",
+    ),
+    Replacement(
+        "services.apigateway.handle_execute",
+        ("api_id", "stage", "path", "method", "headers", "body", "query_params", "raw_query_string"),
+        "AWS/ApiGateway publishes Count, 4xx, 5xx and Latency per API; ministack publishes nothing. "
+        "The APIs of a region taken away answer 503.",
+        "apis.serve",
+        "tests/local/test_local_cloud.py::test_events_are_processed_and_counted_as_aws_counts_them",
+    ),
+    Replacement(
+        "services.eventbridge._invoke_target",
+        ("target", "event", "rule", "view"),
+        "EventBridge retries a delivery that failed and sends it to the target's DLQ in the end, and publishes metrics "
+        "per rule. ministack tries once, swallows every failure, looks at no queue policy or role of a rule, and "
+        "publishes nothing.",
+        "rules.invoke",
+        "tests/local/test_rule_targets.py::test_event_for_a_queue_throttled_for_a_while_arrives_once",
+    ),
+    Replacement(
+        "services.eventbridge._dispatch_to_event_bus",
+        ("spec", "event", "rule", "event_path", "target_input_payload"),
+        "A rule may have a bus of another region as its target; ministack drops those events silently.",
+        "rules.dispatch_to_bus",
+        "tests/local/test_local_cloud.py::test_rule_with_a_bus_of_another_region_delivers_with_the_same_id",
+    ),
+    Replacement(
+        "services.cognito._create_user_pool",
+        ("data",),
+        "A stage file names the issuer of its tokens before there is one. Cognito draws a pool's id at random; here it "
+        "ends with the pool's name.",
+        "userpools.create_pool",
+        "tests/unit/local/emulator/test_userpools.py"
+        "::test_user_pools_and_clients_get_the_ids_that_their_names_say_unless_taken",
+    ),
+    Replacement(
+        "services.cognito._create_user_pool_client",
+        ("data",),
+        "A stage file names the audience before there is one. Cognito draws a client's id at random; here it is the "
+        "client's name.",
+        "userpools.create_client",
+        "tests/unit/local/emulator/test_userpools.py"
+        "::test_user_pools_and_clients_get_the_ids_that_their_names_say_unless_taken",
+    ),
+    Replacement(
+        "app.pin_request_origin",
+        ("source_ip", "secure_transport"),
+        "AWS is reached over TLS only, this machine's loopback without: with IAM enforced, every policy that denies "
+        "plain HTTP would deny everything.",
+        "enforcement.pin_request_origin",
+        "tests/unit/local/emulator/test_enforcement.py::test_request_over_loopback_counts_as_one_over_tls",
+    ),
+    Replacement(
+        "core.iam_actions.extract_resource_arn",
+        ("service", "method", "path", "headers", "body", "query_params", "region", "account_id"),
+        "The resource of DescribeEventBus is the bus; ministack holds the call against a rule of the default bus.",
+        "enforcement.extract_resource_arn",
+        "tests/unit/local/emulator/test_enforcement.py"
+        "::test_resource_of_describe_event_bus_is_the_bus_and_of_others_what_it_was",
+    ),
+    Replacement(
+        "services.cloudwatch._evaluate_alarm",
+        ("alarm",),
+        "An alarm is on its own metric and dimensions, on M of N periods, and treats missing data as it says. "
+        "ministack takes all dimensions of a metric together (a message in any queue is one in the DLQ) and one "
+        "period, and looks only when data come in.",
+        "alarms.evaluate",
+        "tests/local/test_alarms.py::test_message_in_a_dlq_raises_its_alarm_alone_and_taking_it_away_ends_it",
+    ),
+    *(
+        Replacement(
+            f"services.cloudformation.{module}._evaluate_conditions",
+            ("template", "params"),
+            "A condition may ask for the region and for a mapping; ministack compares the words 'AWS::Region' instead. "
+            "Each module that evaluates conditions has the function under a name of its own.",
+            "conditions.evaluate",
+            "tests/unit/local/emulator/test_conditions.py"
+            "::test_conditions_of_the_emulator_with_values_follow_the_region",
+        )
+        for module in ("handlers", "changesets", "stacks")
+    ),
+    Replacement(
+        "services.route53._build_health_check_el",
+        ("parent", "hc"),
+        "Writes Inverted and Disabled as XML has them. ministack writes Python's True, which every SDK reads as false: "
+        "a health check that was inverted or disabled would look as if it were not.",
+        "healthchecks.write",
+        "tests/local/test_edge.py::test_inverted_health_check_sends_traffic_away_and_every_sdk_sees_it_inverted",
+    ),
+    Replacement(
+        "app.app",
+        ("scope", "receive", "send"),
+        "Carries the control endpoint /_atoll/ and the ticks.",
+        "serve",
+        "tests/local/test_local_cloud.py::test_control_endpoint_lists_each_replacement_with_its_reason",
+    ),
+)
