@@ -408,6 +408,40 @@ def run(
     raise typer.Exit(outcome.exit_status)
 
 
+@app.command(rich_help_panel="Runbooks")
+def policy(
+    runbook: Annotated[str, typer.Argument(help="A runbook's name, or one of edge, send, status, token.")],
+    stage: StageOption = "local",
+    apply: Annotated[bool, typer.Option("--apply", help="With what applying a plan needs, besides a dry run.")] = False,
+    part: Annotated[int, typer.Option(min=0, help="Only this one of several, where one would be too large.")] = 0,
+) -> None:
+    """Print the IAM policy that a role needs to run a runbook on a stage, and nothing more than that.
+
+    Without --apply it lets nothing be changed: for a scheduler, or for whoever only looks.
+
+    Example: ops policy parity --stage prod
+    Example: ops policy provision --stage prod --apply > provision.json
+    Example: aws iam create-policy --policy-name atoll-prod-replay --policy-document "$(ops policy replay --stage prod)"
+    """
+    from ops import policies
+    from ops.aws import connect
+
+    settings = load_stage(stage)
+    # The name is checked before anybody is asked for the account.
+    policies.grants(runbook, settings, "", apply)
+    document = policies.policy(runbook, settings, settings.account or connect(_enter(stage)).account, apply)
+    several = policies.parts(document)
+    if part > len(several):
+        raise UsageError(f"--part: {part} is too high; accepted: 1 to {len(several)}, or 0 for all in one")
+    if len(several) > 1 and not part:
+        _say(
+            f"{policies.size(document):,} characters are more than a managed policy holds "
+            f"({policies.MANAGED_POLICY_CHARACTERS:,}): make {len(several)} of it, with --part 1 to "
+            f"--part {len(several)}, and attach them all"
+        )
+    _print_json(several[part - 1] if part else document)
+
+
 def _show_outcome(outcome: Any, applied: bool) -> None:
     """The checks, the plan, how to apply it, and the page of one run."""
     result = outcome.result

@@ -39,7 +39,6 @@ PERIODS_S = (60, 300, 900, 3600, 21_600, 86_400)
 # More points than this in a series no chart shows.
 CHART_POINTS = 1440
 
-FUNCTIONS = ("ingest", "query", "status", "store", "activity")
 PERCENTILES = ("p50", "p95", "p99")
 _ATOLL = {
     "ingest": ("EventsAccepted", "EventsDuplicate", "EventsRejected", "EventsFailed"),
@@ -86,7 +85,7 @@ def _api(api_id: str | None) -> Iterator[Series]:
 
 
 def _functions(stage: Stage) -> Iterator[Series]:
-    for name in FUNCTIONS:
+    for name in stage.function_names:
         dimensions = (("FunctionName", stage.function(name)),)
         for metric in ("Invocations", "Errors", "Throttles"):
             yield Series(f"function/{name}", "AWS/Lambda", metric, dimensions, "Sum", "count")

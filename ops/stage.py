@@ -354,6 +354,10 @@ class Stage(_Section):
     def processor_names(self) -> tuple[str, ...]:
         return ("store", "activity")
 
+    @property
+    def function_names(self) -> tuple[str, ...]:
+        return ("ingest", "query", "status", *self.processor_names)
+
     def queue(self, processor: str) -> str:
         return f"{self.prefix}-{processor}"
 

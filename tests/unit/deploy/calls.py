@@ -1,7 +1,7 @@
 """Runs every path of the handlers on moto and records what they ask of AWS, as IAM would see it.
 
 ``PATHS`` drives the functions; a call that no path makes is found by ``call_sites``, which reads the code. A new
-function, or a call to a new service, is declared here: its paths, and what its calls address.
+function is declared here, by its paths; what a call addresses, in tests/iam.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from handlers import ingest
 from handlers.core import aws
 from handlers.core.bus import Bus
 from ops.stage import ROOT
+from tests import iam
 from tests.template import ACCOUNT, Stack
 from tests.unit.deploy.privileges import REGION, Permission, functions
 from tests.unit.handlers import support
@@ -84,32 +85,6 @@ PATHS: dict[str, Callable[[Handler, Cloud], None]] = {
 }
 
 
-def addressed(action: str, parameters: dict[str, Any]) -> list[str]:
-    """The ARNs that IAM holds a call against.
-
-    https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
-    """
-    service, operation = action.split(":")
-    match service:
-        case "dynamodb" if "IndexName" in parameters:
-            return [_arn(service, f"table/{parameters['TableName']}/index/{parameters['IndexName']}")]
-        case "dynamodb" if "TableName" in parameters:
-            return [_arn(service, f"table/{parameters['TableName']}")]
-        case "dynamodb" if "RequestItems" in parameters:
-            return [_arn(service, f"table/{table}") for table in parameters["RequestItems"]]
-        case "events" if operation == "PutEvents":
-            return [_arn(service, f"event-bus/{entry['EventBusName']}") for entry in parameters["Entries"]]
-        case "events" if operation == "DescribeEventBus":
-            return [_arn(service, f"event-bus/{parameters['Name']}")]
-        case "sqs" if "QueueUrl" in parameters:
-            return [_arn(service, parameters["QueueUrl"].rsplit("/", 1)[1])]
-    raise ValueError(f"{action}: say in tests/unit/deploy/calls.py what it addresses; it has {sorted(parameters)}")
-
-
-# Operations that IAM knows by another name than the API's.
-_ACTIONS = {"sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
-
-
 @dataclass
 class Recording:
     """What was asked of AWS, by function, and from where in the code."""
@@ -122,10 +97,9 @@ class Recording:
         here = set(_frames(sys._getframe()))
         if not here:  # a call of the tests themselves
             return
-        action = f"{model.service_model.signing_name}:{model.name}"
         self.sites |= here
         self.permissions[self.function] |= {
-            Permission(_ACTIONS.get(action, action), resource) for resource in addressed(action, params)
+            Permission(iam.action_of(model), resource) for resource in iam.addressed(model, params, REGION, ACCOUNT)
         }
 
 
@@ -200,7 +174,3 @@ def _frames(frame: Any) -> Iterator[Site]:
         if path.is_relative_to(HANDLERS):
             yield str(path.relative_to(HANDLERS)), frame.f_lineno
         frame = frame.f_back
-
-
-def _arn(service: str, resource: str) -> str:
-    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"

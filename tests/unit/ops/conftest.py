@@ -54,11 +54,24 @@ SETTINGS |= {
 QUEUES = ("store", "store-dlq", "activity", "activity-dlq", "async-dlq", "bus-dlq", "journal-dlq")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A call as it was asked for: botocore's model of the operation, where, and with which parameters."""
+
+    model: Any
+    region: str
+    parameters: dict[str, Any]
+
+
 @dataclass
 class Calls:
-    """Every call in order, as ``service:Operation@region``; ``on`` runs a function at a call, before or after it."""
+    """Every call in order, as ``service:Operation@region``; ``on`` runs a function at a call, before or after it.
+
+    ``asked`` has them with their parameters.
+    """
 
     made: list[str] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
     hooks: dict[tuple[str, str], Callable[[], Any]] = field(default_factory=dict)
 
     @property
@@ -70,7 +83,11 @@ class Calls:
 
     def clear(self) -> None:
         self.made.clear()
+        self.asked.clear()
         self.hooks.clear()
+
+    def ask(self, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
+        self.asked.append(Asked(model, context["client_region"], params))
 
     def before(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
         self.made.append(f"{model.service_model.service_name}:{model.name}@{context['client_region']}")
@@ -205,6 +222,7 @@ class Hub:
         events = self.session.events
         # Earlier than before-call, whose first answer keeps the others from hearing of the call.
         events.register_first("before-parameter-build", self._to("calls", "before"))
+        events.register("provide-client-params", self._to("calls", "ask"))
         events.register("after-call", self._to("calls", "after"))
         events.register("before-call.dynamodb.UpdateTable", self._to("tables", "update_table"))
         events.register("after-call.dynamodb.DescribeTable", self._to("tables", "describe_table"))

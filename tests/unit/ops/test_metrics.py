@@ -136,7 +136,7 @@ def test_collect_widens_the_range_to_whole_periods(stage: Stage, monkeypatch: py
 def test_collect_reads_every_page(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     cloudwatch = CloudWatch({("Errors", "Sum"): {START: 1.0}}, page=7)
     frame = collected(stage, cloudwatch, monkeypatch, regions=[US])
-    assert sorted(frame["resource"]) == sorted(f"function/{name}" for name in metrics.FUNCTIONS)
+    assert sorted(frame["resource"]) == sorted(f"function/{name}" for name in stage.function_names)
     assert len(cloudwatch.requests) == -(-len(metrics.catalogue(stage, "x")) // 7)
 
 

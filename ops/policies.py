@@ -1,0 +1,384 @@
+"""What an operator's or a scheduler's role needs of AWS to run one runbook on one stage: IAM policies, as data.
+
+A runbook's policy is made of parts that several share and of parts of its own. What always holds: actions are named one
+by one; resources are the stage's own, in every region of the stage; what stands on more than that says why; nothing
+that changes anything is granted for a dry run. tests/unit/ops/test_policies.py holds every grant against the calls that
+the runbooks make, both ways. `ops deploy` is not here: what it needs is what CloudFormation makes of the template.
+
+Which resources an action knows: https://docs.aws.amazon.com/service-authorization/latest/reference/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ops.errors import UsageError
+from ops.parameters import did_you_mean
+from ops.provision.desired import INDEXES, desired_archives
+from ops.stage import Stage
+
+# Of a managed policy, without white space; the policies within one role may have 10,240 together.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MANAGED_POLICY_CHARACTERS = 6144
+
+NO_RESOURCE = "AWS knows no resource for it"
+GENERATED = "AWS chooses the identifier when it is made"
+
+Statement = dict[str, Any]
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One statement of a policy.
+
+    Attributes
+    ----------
+    why
+        Why a resource has a wildcard; empty where none has one.
+    behind
+        The call, as IAM names it, in whose course AWS itself asks for these actions; empty where the toolkit makes the
+        calls.
+    changes
+        Whether it is needed for an apply only.
+    """
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    why: str = ""
+    behind: str = ""
+    changes: bool = False
+    condition: Mapping[str, Mapping[str, list[str]]] | None = None
+
+    def statement(self) -> Statement:
+        made = {"Sid": self.sid, "Effect": "Allow", "Action": sorted(self.actions), "Resource": list(self.resources)}
+        return made if self.condition is None else made | {"Condition": self.condition}
+
+
+@dataclass(frozen=True)
+class Names:
+    """The ARNs of a stage's resources, where several: of every region."""
+
+    stage: Stage
+    account: str
+
+    def at(self, region: str, service: str, *resources: str) -> tuple[str, ...]:
+        return tuple(f"arn:aws:{service}:{region}:{self.account}:{resource}" for resource in resources)
+
+    def everywhere(self, service: str, *resources: str) -> tuple[str, ...]:
+        return tuple(arn for region in self.stage.regions for arn in self.at(region, service, *resources))
+
+    @property
+    def table(self) -> str:
+        return f"table/{self.stage.table_name}"
+
+    @property
+    def buses(self) -> tuple[str, str]:
+        return self.stage.bus, self.stage.journal_bus
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Of every region: those that the stage file asks for."""
+        return tuple(
+            arn
+            for region in self.stage.regions
+            for name in desired_archives(self.stage, self.account, region)
+            for arn in self.at(region, "events", f"archive/{name}")
+        )
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        own = (self.stage.queue(processor) for processor in self.stage.processor_names)
+        return self.everywhere("sqs", *own, *self.stage.dlqs)
+
+    @property
+    def records(self) -> list[str]:
+        """What DNS knows the API by, as Route 53 normalises names."""
+        hosts = [self.stage.dns.record, *(self.stage.regional_host(region) for region in self.stage.regions)]
+        return [host.lower() for host in hosts if host is not None]
+
+
+Part = Callable[[Names], Iterator[Grant]]
+_ZONES, _CHECKS = ("arn:aws:route53:::hostedzone/*",), ("arn:aws:route53:::healthcheck/*",)
+
+
+# --- parts that several share ------------------------------------------------------------------------------------
+
+
+def _opening(_: Names) -> Iterator[Grant]:
+    """Whose credentials these are: the first call of every command."""
+    yield Grant("WhoseCredentials", ("sts:GetCallerIdentity",), ("*",), NO_RESOURCE)
+
+
+def _stack(names: Names) -> Iterator[Grant]:
+    """The regional stack's status and outputs."""
+    stacks = names.everywhere("cloudformation", f"stack/{names.stage.stack}/*")
+    yield Grant("StackOutputs", ("cloudformation:DescribeStacks",), stacks, f"a stack's id: {GENERATED}")
+
+
+def _depths(names: Names) -> Iterator[Grant]:
+    yield Grant("QueueDepths", ("sqs:GetQueueUrl", "sqs:GetQueueAttributes"), names.queues)
+
+
+def _archives(names: Names) -> Iterator[Grant]:
+    yield Grant("Archives", ("events:DescribeArchive",), names.archives)
+
+
+def _archives_of_a_bus(_: Names) -> Iterator[Grant]:
+    yield Grant("ArchivesOfABus", ("events:ListArchives",), ("*",), NO_RESOURCE)
+
+
+def _rules(names: Names) -> Iterator[Grant]:
+    yield Grant("RulesOfABus", ("events:ListRules",), ("*",), NO_RESOURCE)
+    rules = names.everywhere("events", *(f"rule/{bus}/*" for bus in names.buses))
+    yield Grant("Targets", ("events:ListTargetsByRule",), rules, "every rule of the stage's buses is looked at")
+
+
+def _tables(names: Names) -> Iterator[Grant]:
+    yield Grant("Replicas", ("dynamodb:DescribeTable",), names.everywhere("dynamodb", names.table))
+
+
+def _records(_: Names) -> Iterator[Grant]:
+    yield Grant("Zones", ("route53:ListHostedZonesByName",), ("*",), NO_RESOURCE)
+    yield Grant("Records", ("route53:ListResourceRecordSets",), _ZONES, f"a zone's id: {GENERATED}")
+
+
+def _secret(names: Names) -> Iterator[Grant]:
+    """The client that asks for tokens: in the home region, and in another that has its replica."""
+    secrets = names.everywhere("secretsmanager", f"secret:{names.stage.access.client_secret}-??????")
+    why = "Secrets Manager ends a secret's ARN in six characters of its own"
+    yield Grant("Client", ("secretsmanager:GetSecretValue",), secrets, why)
+
+
+def _for_apply(part: Part) -> Part:
+    """A part that a dry run does without."""
+    return lambda names: (replace(grant, changes=True) for grant in part(names))
+
+
+# --- parts of their own ------------------------------------------------------------------------------------------
+
+
+def _parity(names: Names) -> Iterator[Grant]:
+    stage, stacks = names.stage, names.everywhere("cloudformation", f"stack/{names.stage.stack}/*")
+    actions = ("cloudformation:ListStackResources", "cloudformation:GetTemplate")
+    yield Grant("StackContents", actions, stacks, f"a stack's id: {GENERATED}")
+    functions = names.everywhere("lambda", *(f"function:{stage.function(one)}" for one in stage.function_names))
+    yield Grant("Functions", ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"), functions)
+    mappings = names.everywhere("lambda", "event-source-mapping:*")
+    yield Grant("Mappings", ("lambda:GetEventSourceMapping",), mappings, f"a mapping's id: {GENERATED}")
+    yield Grant("QueueSettings", ("sqs:GetQueueAttributes",), names.queues)
+    # The API's routes, integrations and stages are below it. API Gateway's ARNs have no account.
+    apis = tuple(f"arn:aws:apigateway:{region}::/apis/*" for region in stage.regions)
+    yield Grant("Apis", ("apigateway:GET",), apis, f"an API's id: {GENERATED}")
+    if stage.encryption.customer_managed_key:
+        yield from _environment_keys(names)
+
+
+def _environment_keys(names: Names) -> Iterator[Grant]:
+    """Without these, Lambda answers with an error in the place of the environment, the same in every region."""
+    for number, region in enumerate(names.stage.regions, start=1):
+        yield Grant(
+            f"EnvironmentKey{number}",
+            ("kms:Decrypt",),
+            names.at(region, "kms", "key/*"),
+            f"a key's id: {GENERATED}; the condition names the key by its alias",
+            behind="lambda:GetFunctionConfiguration",
+            condition={
+                "StringEquals": {"kms:ViaService": [f"lambda.{region}.amazonaws.com"]},
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": [f"alias/{names.stage.prefix}"]},
+            },
+        )
+
+
+def _divergence(names: Names) -> Iterator[Grant]:
+    actions = ("dynamodb:Scan", "dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive")
+    yield Grant("Items", actions, names.everywhere("dynamodb", names.table))
+
+
+def _metrics(_: Names) -> Iterator[Grant]:
+    why = f"{NO_RESOURCE}: a dataset, which it may name, is none of these metrics"
+    yield Grant("Metrics", ("cloudwatch:GetMetricData",), ("*",), why)
+
+
+def _replay(names: Names) -> Iterator[Grant]:
+    stage = names.stage
+    indexes = names.everywhere("dynamodb", *(f"{names.table}/index/{index}" for index in INDEXES))
+    yield Grant("Preview", ("dynamodb:Scan",), indexes)
+    yield Grant("ReplaysUnderWay", ("events:ListReplays",), ("*",), NO_RESOURCE)
+    replays = names.everywhere("events", f"replay/{stage.prefix}-*")
+    why = "a replay's name ends in its plan's token"
+    yield Grant("Replay", ("events:DescribeReplay",), replays, why)
+    buses = names.everywhere("events", *(f"event-bus/{bus}" for bus in names.buses))
+    started = (*names.archives, *buses, *replays)
+    yield Grant("StartReplay", ("events:StartReplay",), started, why, changes=True)
+    yield Grant("Proof", ("dynamodb:Scan",), names.everywhere("dynamodb", names.table), changes=True)
+
+
+def _provision(names: Names) -> Iterator[Grant]:
+    actions = ("dynamodb:DescribeTimeToLive", "dynamodb:DescribeContinuousBackups")
+    yield Grant("TableSettings", actions, names.everywhere("dynamodb", names.table))
+    yield Grant("HealthChecks", ("route53:ListHealthChecks",), ("*",), NO_RESOURCE)
+    check = f"a health check's id: {GENERATED}"
+    yield Grant("HealthCheckNames", ("route53:ListTagsForResource",), _CHECKS, check)
+    yield from _provision_table(names)
+    yield from _provision_archives(names)
+    yield from _provision_dns(names)
+
+
+def _provision_table(names: Names) -> Iterator[Grant]:
+    stage, home = names.stage, names.at(names.stage.home_region, "dynamodb", names.table)
+    yield Grant("CreateTable", ("dynamodb:CreateTable", "dynamodb:UpdateTimeToLive"), home, changes=True)
+    yield Grant("TagTable", ("dynamodb:TagResource",), home, behind="dynamodb:CreateTable", changes=True)
+    actions = ("dynamodb:UpdateTable", "dynamodb:UpdateContinuousBackups")
+    yield Grant("ChangeTable", actions, names.everywhere("dynamodb", names.table), changes=True)
+    others = [region for region in stage.regions if region != stage.home_region]
+    if not others:
+        return
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2gt_IAM.html
+    filling = ("Query", "Scan", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")
+    yield Grant(
+        "CreateReplicas",
+        tuple(f"dynamodb:{one}" for one in ("CreateTable", "CreateTableReplica", *filling)),
+        tuple(arn for region in others for arn in names.at(region, "dynamodb", names.table)),
+        behind="dynamodb:UpdateTable",
+        changes=True,
+    )
+    service = "replication.dynamodb.amazonaws.com"
+    yield Grant(
+        "ReplicationRole",
+        ("iam:CreateServiceLinkedRole",),
+        (f"arn:aws:iam::{names.account}:role/aws-service-role/{service}/AWSServiceRoleForDynamoDBReplication",),
+        behind="dynamodb:UpdateTable",
+        changes=True,
+        condition={"StringEquals": {"iam:AWSServiceName": [service]}},
+    )
+
+
+def _provision_archives(names: Names) -> Iterator[Grant]:
+    wanted = [
+        (region, name)
+        for region in names.stage.regions
+        for name in desired_archives(names.stage, names.account, region)
+    ]
+    # An archive bears the name of its bus.
+    buses = tuple(arn for region, name in wanted for arn in names.at(region, "events", f"event-bus/{name}"))
+    yield Grant("CreateArchives", ("events:CreateArchive",), (*names.archives, *buses), changes=True)
+    yield Grant("ChangeArchives", ("events:UpdateArchive",), names.archives, changes=True)
+
+
+def _provision_dns(names: Names) -> Iterator[Grant]:
+    actions = ("route53:CreateHostedZone", "route53:CreateHealthCheck")
+    yield Grant("CreateDns", actions, ("*",), NO_RESOURCE, changes=True)
+    yield Grant(
+        "WriteRecords",
+        ("route53:ChangeResourceRecordSets",),
+        _ZONES,
+        f"a zone's id: {GENERATED}; the condition names the records",
+        changes=True,
+        condition={
+            "ForAllValues:StringEquals": {
+                "route53:ChangeResourceRecordSetsNormalizedRecordNames": names.records,
+                "route53:ChangeResourceRecordSetsRecordTypes": ["CNAME"],
+                "route53:ChangeResourceRecordSetsActions": ["UPSERT"],
+            }
+        },
+    )
+    actions = ("route53:UpdateHealthCheck", "route53:DeleteHealthCheck", "route53:ChangeTagsForResource")
+    yield Grant("ChangeHealthChecks", actions, _CHECKS, f"a health check's id: {GENERATED}", changes=True)
+    change = ("arn:aws:route53:::change/*",)
+    yield Grant("DnsChanges", ("route53:GetChange",), change, f"a change's id: {GENERATED}", changes=True)
+
+
+def _status(names: Names) -> Iterator[Grant]:
+    buses = names.everywhere("events", f"event-bus/{names.stage.bus}")
+    yield Grant("Buses", ("events:DescribeEventBus",), buses)
+    # The journal's archive is asked for in a stage of one region too, where there is none.
+    archives = names.everywhere("events", f"archive/{names.stage.archive_name}", f"archive/{names.stage.journal_bus}")
+    yield Grant("Archives", ("events:DescribeArchive",), archives)
+
+
+def _edge(_: Names) -> Iterator[Grant]:
+    yield Grant("Answers", ("route53:TestDNSAnswer",), ("*",), NO_RESOURCE)
+    actions = ("route53:GetHealthCheck", "route53:GetHealthCheckStatus")
+    yield Grant("Health", actions, _CHECKS, f"a health check's id: {GENERATED}")
+
+
+RUNBOOKS: dict[str, tuple[Part, ...]] = {
+    "divergence": (_opening, _tables, _divergence),
+    "metrics": (_opening, _stack, _metrics),
+    "parity": (_opening, _stack, _archives_of_a_bus, _archives, _rules, _parity),
+    "provision": (_opening, _stack, _tables, _archives, _records, _provision),
+    "replay": (_opening, _archives_of_a_bus, _archives, _rules, _for_apply(_tables), _for_apply(_depths), _replay),
+}
+COMMANDS: dict[str, tuple[Part, ...]] = {
+    "edge": (_opening, _records, _edge),
+    "send": (_opening, _stack, _secret),
+    "status": (_opening, _stack, _tables, _depths, _status),
+    "token": (_opening, _secret),
+}
+
+
+def grants(name: str, stage: Stage, account: str, apply: bool = False) -> list[Grant]:
+    """What a runbook or command needs on a stage, each with its reason; with ``apply``, what applying needs besides.
+
+    Raises:
+        UsageError: there is no such runbook or command, or it changes nothing and so has nothing to apply.
+    """
+    known = RUNBOOKS | COMMANDS
+    if name not in known:
+        raise UsageError(
+            f"runbook: there is no {name!r} with a policy{did_you_mean(name, list(known))}; accepted: the runbooks "
+            f"{', '.join(RUNBOOKS)}, and the commands {', '.join(COMMANDS)}",
+            hint="`ops deploy` has none: what it needs is what CloudFormation makes of the template."
+            if name == "deploy"
+            else "What each runbook is for: ops list",
+        )
+    names = Names(stage, account)
+    made = [grant for part in known[name] for grant in part(names)]
+    if apply and not any(grant.changes for grant in made):
+        raise UsageError(f"--apply: {name} changes nothing, so it has no plan to apply")
+    return [grant for grant in made if apply or not grant.changes]
+
+
+def policy(name: str, stage: Stage, account: str, apply: bool = False) -> Document:
+    """The same as an IAM policy document."""
+    return _document([grant.statement() for grant in grants(name, stage, account, apply)])
+
+
+def size(document: Document) -> int:
+    """The characters that IAM counts: all but white space."""
+    return len(json.dumps(document, separators=(",", ":")))
+
+
+def parts(document: Document, limit: int = MANAGED_POLICY_CHARACTERS) -> list[Document]:
+    """The policy as few policies as it takes, in order, each of at most ``limit`` characters; a role takes them all.
+
+    A statement that is too large by itself is cut by its resources, and its Sid numbered.
+    """
+    packed: list[list[Statement]] = [[]]
+    for statement in document["Statement"]:
+        for piece in _pieces(statement, limit):
+            if packed[-1] and size(_document([*packed[-1], piece])) > limit:
+                packed.append([])
+            packed[-1].append(piece)
+    return [_document(statements) for statements in packed]
+
+
+def _pieces(statement: Statement, limit: int) -> list[Statement]:
+    resources = statement["Resource"]
+    for count in range(1, len(resources) + 1):
+        length = -(-len(resources) // count)
+        cut = [resources[start : start + length] for start in range(0, len(resources), length)]
+        sids = [statement["Sid"] if count == 1 else f"{statement['Sid']}Part{n}" for n in range(1, len(cut) + 1)]
+        made = [statement | {"Sid": sid, "Resource": part} for sid, part in zip(sids, cut, strict=True)]
+        if all(size(_document([piece])) <= limit for piece in made):
+            return made
+    raise ValueError(f"{statement['Sid']}: one resource of it is more than a policy of {limit} characters holds")
+
+
+def _document(statements: list[Statement]) -> Document:
+    return {"Version": "2012-10-17", "Statement": statements}
