@@ -77,7 +77,7 @@ class Names:
         return f"table/{self.stage.table_name}"
 
     @property
-    def buses(self) -> tuple[str, str]:
+    def buses(self) -> tuple[str, ...]:
         return self.stage.bus, self.stage.journal_bus
 
     @property
@@ -240,13 +240,12 @@ def _provision_table(names: Names) -> Iterator[Grant]:
         return
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2gt_IAM.html
     filling = ("Query", "Scan", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")
-    yield Grant(
-        "CreateReplicas",
-        tuple(f"dynamodb:{one}" for one in ("CreateTable", "CreateTableReplica", *filling)),
-        tuple(arn for region in others for arn in names.at(region, "dynamodb", names.table)),
-        behind="dynamodb:UpdateTable",
-        changes=True,
-    )
+    creating = tuple(f"dynamodb:{one}" for one in ("CreateTable", "CreateTableReplica", *filling))
+    replicas = tuple(arn for region in others for arn in names.at(region, "dynamodb", names.table))
+    yield Grant("CreateReplicas", creating, replicas, behind="dynamodb:UpdateTable", changes=True)
+    # A setting of the whole group, which is made in one region and asked for in all.
+    ttl = "dynamodb:UpdateTimeToLive"
+    yield Grant("ReplicasTtl", (ttl,), replicas, behind=ttl, changes=True)
     service = "replication.dynamodb.amazonaws.com"
     yield Grant(
         "ReplicationRole",
@@ -287,8 +286,8 @@ def _provision_dns(names: Names) -> Iterator[Grant]:
             }
         },
     )
-    actions = ("route53:UpdateHealthCheck", "route53:DeleteHealthCheck", "route53:ChangeTagsForResource")
-    yield Grant("ChangeHealthChecks", actions, _CHECKS, f"a health check's id: {GENERATED}", changes=True)
+    changing = ("route53:UpdateHealthCheck", "route53:DeleteHealthCheck", "route53:ChangeTagsForResource")
+    yield Grant("ChangeHealthChecks", changing, _CHECKS, f"a health check's id: {GENERATED}", changes=True)
     change = ("arn:aws:route53:::change/*",)
     yield Grant("DnsChanges", ("route53:GetChange",), change, f"a change's id: {GENERATED}", changes=True)
 

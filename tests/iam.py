@@ -38,68 +38,53 @@ def action_of(model: Any) -> str:
     return _ACTIONS.get(action, action)
 
 
+# By service and a parameter that its calls have, the first that fits: what they address.
+_RESOURCES = (
+    ("apigateway", "ApiId", ""),  # the path itself
+    ("cloudformation", "StackName", "stack/{StackName}/00000000-0000-0000-0000-000000000000"),
+    ("dynamodb", "IndexName", "table/{TableName}/index/{IndexName}"),
+    ("dynamodb", "TableName", "table/{TableName}"),
+    ("events", "Rule", "rule/{EventBusName}/{Rule}"),
+    ("events", "ArchiveName", "archive/{ArchiveName}"),
+    ("events", "ReplayName", "replay/{ReplayName}"),
+    ("events", "Name", "event-bus/{Name}"),
+    ("lambda", "FunctionName", "function:{FunctionName}"),
+    ("lambda", "UUID", "event-source-mapping:{UUID}"),
+    ("route53", "HostedZoneId", "hostedzone/{HostedZoneId}"),
+    ("route53", "HealthCheckId", "healthcheck/{HealthCheckId}"),
+    ("route53", "ResourceId", "{ResourceType}/{ResourceId}"),
+    ("route53", "Id", "change/{Id}"),
+    ("secretsmanager", "SecretId", "secret:{SecretId}-AbCdEf"),
+    ("sqs", "QueueName", "{QueueName}"),
+    ("sqs", "QueueUrl", "{QueueUrl}"),
+)
+_PLACES = {"apigateway": "arn:aws:apigateway:{region}:", "route53": "arn:aws:route53::"}
+
+
 def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: str) -> list[str]:
     """The ARNs that IAM holds a call against; ``*`` alone where the action knows no resource."""
     action = action_of(model)
     service = action.split(":")[0]
-
-    def arns(*resources: str) -> list[str]:
-        place = {"route53": "arn:aws:route53::", "apigateway": f"arn:aws:apigateway:{region}:"}
-        return [f"{place.get(service, f'arn:aws:{service}:{region}:{account}')}:{one}" for one in resources]
-
     if action in NO_RESOURCE:
         return ["*"]
-    match service:
-        case "dynamodb" if "IndexName" in parameters:
-            return arns(f"table/{parameters['TableName']}/index/{parameters['IndexName']}")
-        case "dynamodb" if "TableName" in parameters:
-            return arns(f"table/{parameters['TableName']}")
-        case "dynamodb" if "RequestItems" in parameters:
-            return arns(*(f"table/{table}" for table in parameters["RequestItems"]))
-        case "sqs" if "QueueUrl" in parameters:
-            return arns(parameters["QueueUrl"].rsplit("/", 1)[1])
-        case "sqs" if "QueueName" in parameters:
-            return arns(parameters["QueueName"])
-        case "lambda" if "FunctionName" in parameters:
-            return arns(f"function:{parameters['FunctionName']}")
-        case "lambda" if "UUID" in parameters:
-            return arns(f"event-source-mapping:{parameters['UUID']}")
-        case "cloudformation" if "StackName" in parameters:
-            return arns(f"stack/{parameters['StackName']}/00000000-0000-0000-0000-000000000000")
-        case "secretsmanager" if "SecretId" in parameters:
-            return arns(f"secret:{parameters['SecretId']}-AbCdEf")
-        case "apigateway":
-            return arns(model.http["requestUri"].removeprefix("/v2").format(**parameters))
-        case "route53":
-            return arns(*_of_route53(parameters))
-        case "events" if model.name == "PutEvents":
-            return arns(*(f"event-bus/{entry['EventBusName']}" for entry in parameters["Entries"]))
-        case "events" if model.name == "DescribeEventBus":
-            return arns(f"event-bus/{parameters['Name']}")
-        case "events" if "Rule" in parameters:
-            return arns(f"rule/{parameters['EventBusName']}/{parameters['Rule']}")
-        case "events" if "ArchiveName" in parameters:
-            # Creating one names the bus too.
-            return arns(f"archive/{parameters['ArchiveName']}") + [parameters[k] for k in _source(parameters)]
-        case "events" if "ReplayName" in parameters:
-            destination = [parameters["Destination"]["Arn"]] if "Destination" in parameters else []
-            return arns(f"replay/{parameters['ReplayName']}") + [parameters[k] for k in _source(parameters)] + destination
-    raise ValueError(f"{action}: say in tests/iam.py what it addresses; it has {sorted(parameters)}")
-
-
-def _source(parameters: Mapping[str, Any]) -> list[str]:
-    return ["EventSourceArn"] if "EventSourceArn" in parameters else []
-
-
-def _of_route53(parameters: Mapping[str, Any]) -> list[str]:
-    match parameters:
-        case {"HostedZoneId": zone}:
-            return [f"hostedzone/{zone.rpartition('/')[2]}"]
-        case {"HealthCheckId": check} | {"ResourceType": "healthcheck", "ResourceId": check}:
-            return [f"healthcheck/{check}"]
-        case {"Id": change}:
-            return [f"change/{change.rpartition('/')[2]}"]
-    raise ValueError(f"route53: say in tests/iam.py what this addresses: {sorted(parameters)}")
+    # What names a thing by more than its name: Route 53's "/change/C1", a queue's URL.
+    last = {"Id", "HostedZoneId", "QueueUrl"}
+    values = {key: value.rpartition("/")[2] if key in last else value for key, value in parameters.items()}
+    if "Entries" in values and service == "events":
+        resources = [f"event-bus/{entry['EventBusName']}" for entry in values["Entries"]]
+    elif "RequestItems" in values:
+        resources = [f"table/{table}" for table in values["RequestItems"]]
+    else:
+        forms = [form for of, parameter, form in _RESOURCES if of == service and parameter in values]
+        path = model.http["requestUri"].removeprefix("/v2").replace("{apiId}", "{ApiId}")
+        resources = [(form or path).format(**values) for form in forms[:1]]
+    if not resources:
+        raise ValueError(f"{action}: say in tests/iam.py what it addresses; it has {sorted(parameters)}")
+    place = _PLACES.get(service, "arn:aws:{service}:{region}:{account}")
+    place = place.format(service=service, region=region, account=account)
+    # An archive is made of a bus, and a replay leads from an archive to a bus: these are addressed too.
+    others = [values.get("EventSourceArn"), values.get("Destination", {}).get("Arn")] if service == "events" else []
+    return [f"{place}:{resource}" for resource in resources] + [arn for arn in others if arn]
 
 
 def context_of(model: Any, parameters: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -136,7 +121,5 @@ def _holds(condition: Mapping[str, Mapping[str, list[str]]], context: Context) -
     if unknown := condition.keys() - {"ForAllValues:StringEquals"}:
         raise ValueError(f"tests/iam.py does not know {', '.join(unknown)}")
     return all(
-        set(context.get(key, ())) <= set(accepted)
-        for keys in condition.values()
-        for key, accepted in keys.items()
+        set(context.get(key, ())) <= set(accepted) for keys in condition.values() for key, accepted in keys.items()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -218,6 +219,8 @@ class Hub:
     def __init__(self) -> None:
         self.session = boto3.Session("test", "test", region_name="us-east-1")
         self.clients: dict[tuple[str, str], Any] = {}
+        # What AWS does behind a call is no call of ours.
+        self.unseen = functools.cache(boto3.Session("test", "test").client)
         self.renew()
         events = self.session.events
         # Earlier than before-call, whose first answer keeps the others from hearing of the call.
@@ -239,7 +242,7 @@ class Hub:
         return forward
 
     def renew(self) -> None:
-        self.calls, self.tables, self.stacks = Calls(), GlobalTables(self.client), Stacks()
+        self.calls, self.tables, self.stacks = Calls(), GlobalTables(self.unseen), Stacks()
         self.archive_keys = ArchiveKeys()
 
     def client(self, service: str, region: str) -> Any:

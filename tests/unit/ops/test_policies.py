@@ -1,0 +1,518 @@
+"""Least privilege of the runbooks, proved both ways: each call is granted by its policy, and each grant is used."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from botocore import xform_name
+from botocore.exceptions import ClientError
+from cfnlint.data import AdditionalSpecs
+from cfnlint.helpers import load_resource
+from moto import mock_aws
+
+from ops import aws, divergence, edge, metrics, parity, policies, provision, replay, runbooks, stack, token
+from ops import status as status_module
+from ops.aws import Cloud
+from ops.cli import app
+from ops.errors import UsageError
+from ops.policies import GENERATED, NO_RESOURCE, Document, Grant, Statement
+from ops.provision.world import observe
+from ops.provision.writers import Waits
+from ops.replay import Waits as ReplayWaits
+from ops.stage import Stage, load_stage, stage_names
+from tests import iam
+from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub
+from tests.unit.ops.test_parity import region_of
+from tests.unit.ops.test_provision import domain_of
+from tests.unit.ops.test_replay import store
+
+ACCOUNT, US, AP = "123456789012", "us-east-1", "ap-south-1"
+GLOBAL = "aws-global"  # what botocore calls the region of Route 53
+QUICK = ReplayWaits(quiet_s=5, drain_s=5, replay_s=5, sleep=lambda seconds: None)
+# Actions that change nothing and are not called so.
+READS = {"apigateway:GET", "kms:Decrypt", "route53:TestDNSAnswer"}
+
+
+class Need(NamedTuple):
+    """What IAM is asked when a call is made."""
+
+    action: str
+    resource: str
+    context: str  # JSON
+
+    def __str__(self) -> str:
+        return f"{self.action} on {self.resource}"
+
+
+def needs(asked: list[Asked]) -> set[Need]:
+    found = set()
+    for one in asked:
+        context = json.dumps(iam.context_of(one.model, one.parameters), sort_keys=True)
+        for resource in iam.addressed(one.model, one.parameters, one.region, ACCOUNT):
+            found.add(Need(iam.action_of(one.model), resource, context))
+    return found
+
+
+def problems(granted: list[Grant], needed: set[Need]) -> list[str]:
+    """Where the grants and the need for them differ, a line each; none when they are the same."""
+    statements = [grant.statement() for grant in granted]
+    called = {need.action for need in needed}
+    lines = [
+        f"needed and not granted: {need}"
+        for need in needed
+        if not iam.allows(statements, need.action, need.resource, json.loads(need.context))
+    ]
+    for grant in granted:
+        if grant.behind:
+            lines += [] if grant.behind in called else [f"granted for {grant.behind}, which nobody calls: {grant.sid}"]
+            continue
+        lines += [
+            f"granted and never used: {action} on {resource} ({grant.sid})"
+            for action in grant.actions
+            for resource in grant.resources
+            if not any(need.action == action and iam.matches(resource, need.resource) for need in needed)
+        ]
+    return sorted(lines)
+
+
+# --- the calls that each makes -----------------------------------------------------------------------------------
+
+
+class World:
+    """A stage with a domain, in an account in which every call is recorded; what moto lacks is answered here."""
+
+    def __init__(self, cloud: Cloud, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cloud, self.hub, self.calls = cloud, hub, hub.calls
+        self.answers: dict[tuple[str, str, str], Any] = {}
+        monkeypatch.setattr(status_module, "probe", lambda url: 200)
+        for region in cloud.stage.regions:
+            own = {
+                f"{name}DomainTarget": f"d-{name}.execute-api.{region}.amazonaws.com" for name in ("Shared", "Regional")
+            }
+            hub.stacks.outputs[region] = own
+
+    def provisioned(self) -> World:
+        plan = provision.plan(self.cloud)
+        provision.apply(self.cloud, plan, plan.token, waits=Waits(sleep=lambda seconds: None))
+        return self
+
+    def with_rules(self) -> World:
+        for region in self.cloud.stage.regions:
+            for bus in (self.cloud.stage.bus, self.cloud.stage.journal_bus):
+                events = self.cloud.client("events", region)
+                events.put_rule(Name=f"{bus}-store", EventBusName=bus, EventPattern='{"source": ["atoll.events"]}')
+                target: Any = {"Id": "q", "Arn": f"arn:aws:sqs:{region}:{ACCOUNT}:atoll-unit-store"}
+                events.put_targets(Rule=f"{bus}-store", EventBusName=bus, Targets=[target])
+        return self
+
+    def answer(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
+        key = (model.service_model.service_name, model.name, context["client_region"])
+        return (SimpleNamespace(status_code=200), copy.deepcopy(self.answers[key])) if key in self.answers else None
+
+
+@pytest.fixture
+def world(deployed: Cloud, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    deployed.stage = deployed.stage.model_copy(update={"domain": domain_of(deployed.stage)})
+    made = World(deployed, hub, monkeypatch)
+    clients = [
+        hub.client(service, region)
+        for service in ("apigatewayv2", "cloudformation", "lambda", "route53", "sqs")
+        for region in deployed.stage.regions
+    ]
+    for client in clients:
+        client.meta.events.register("before-call", made.answer, unique_id="policies")
+    try:
+        yield made
+    finally:
+        for client in clients:
+            client.meta.events.unregister("before-call", unique_id="policies")
+
+
+def _divergence(world: World) -> Iterator[None]:
+    world.provisioned()
+    store(world.cloud, 1, "order.placed", datetime.now(UTC))
+    item: Any = {"pk": {"S": "EVENT#2"}, "sk": {"S": "EVENT"}}
+    world.cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item=item)
+    yield
+    for regions in ([US, AP], [AP, US]):
+        divergence.estimate(world.cloud, "", regions)
+        assert len(divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None).differences) == 1
+
+
+def _metrics(world: World) -> Iterator[None]:
+    yield
+    metrics.collect(world.cloud, datetime.now(UTC) - timedelta(hours=1))
+
+
+def _parity(world: World) -> Iterator[None]:
+    stage = world.provisioned().with_rules().cloud.stage
+    for region in stage.regions:
+        answers = region_of(region)
+        kinds = {kind: [] for kind in ("Lambda::Function", "SQS::Queue", "Events::Rule")}  # type: ignore[var-annotated]
+        kinds["Lambda::Function"] = [stage.function(name) for name in stage.function_names]
+        sqs = world.cloud.client("sqs", region)
+        kinds["SQS::Queue"] = [sqs.get_queue_url(QueueName=f"atoll-unit-{name}")["QueueUrl"] for name in QUEUES]
+        kinds["Events::Rule"] = [f"{bus}|{bus}-store" for bus in (stage.bus, stage.journal_bus)]
+        kinds |= {
+            "Lambda::EventSourceMapping": ["00000000-0000-0000-0000-000000000000"],
+            "ApiGatewayV2::Api": ["a1b2c3d4e5"],
+        }
+        answers["list_stack_resources"]["StackResourceSummaries"] = [
+            {"ResourceType": f"AWS::{kind}", "LogicalResourceId": f"{kind}{number}", "PhysicalResourceId": physical}
+            for kind, names in kinds.items()
+            for number, physical in enumerate(names)
+        ]
+        for service in ("apigatewayv2", "cloudformation", "lambda", "sqs"):
+            for name in world.cloud.client(service, region).meta.service_model.operation_names:  # type: ignore[call-overload]
+                if name != "DescribeStacks" and xform_name(name) in answers:
+                    world.answers[service, name, region] = answers[xform_name(name)]
+    yield
+    assert {row.aspect for row in parity.compare(world.cloud).rows} >= {"queue", "rule", "API", "archive"}
+
+
+def _provision(world: World) -> Iterator[None]:
+    world.provisioned()
+    yield
+    provision.plan(world.cloud)
+    provision.verify(world.cloud)
+
+
+def _provision_applied(world: World) -> Iterator[None]:
+    yield
+    cloud = world.cloud
+    _provision_now(world)
+    # What a later apply finds changed.
+    cloud.stage = cloud.stage.model_copy(
+        update={
+            "archive": cloud.stage.archive.model_copy(update={"retention_days": 8}),
+            "journal": cloud.stage.journal.model_copy(update={"retention_days": 8}),
+            "health_check": cloud.stage.health_check.model_copy(update={"failure_threshold": 9}),
+        }
+    )
+    _provision_now(world)
+    slower = cloud.stage.health_check.model_copy(update={"interval_s": 30})
+    cloud.stage = cloud.stage.model_copy(update={"health_check": slower})
+    _provision_now(world)
+    assert len(observe(cloud).health_checks) == 2
+
+
+def _provision_now(world: World) -> None:
+    world.provisioned()
+    assert [check for check in provision.verify(world.cloud) if not check.ok] == []
+
+
+def _replay(world: World, apply: bool = False) -> Iterator[None]:
+    world.provisioned().with_rules()
+    yield
+    cloud = world.cloud
+    assert len(replay.archives(cloud)) == 4
+    for region in cloud.stage.regions:
+        for archive in (cloud.stage.archive_name, cloud.stage.journal_bus):
+            plan = replay.plan(cloud, region, archive=archive)
+            if apply:
+                assert replay.apply(cloud, plan, plan.token, waits=QUICK).started_now
+
+
+def _replay_applied(world: World) -> Iterator[None]:
+    yield from _replay(world, apply=True)
+
+
+def _edge(world: World) -> Iterator[None]:
+    world.provisioned()
+    answer = {"RecordData": [], "ResponseCode": "NOERROR", "Nameserver": "ns-1.example"}
+    world.answers["route53", "TestDNSAnswer", GLOBAL] = answer
+    world.answers["route53", "GetHealthCheckStatus", GLOBAL] = {"HealthCheckObservations": []}
+    yield
+    assert len(edge.explain(world.cloud)["candidates"]) == 2
+
+
+def _token(world: World) -> Iterator[None]:
+    yield
+    # No region has it: each is asked.
+    with pytest.raises(UsageError, match="Secrets Manager has none"):
+        token.read_client(world.cloud, world.cloud.stage.access.client_secret)
+
+
+def _send(world: World) -> Iterator[None]:
+    yield from _token(world)
+    for region in world.cloud.stage.regions:
+        assert stack.read(world.cloud, region).api_id
+
+
+def _status(world: World) -> Iterator[None]:
+    yield
+    assert len(status_module.status(world.cloud).regions) == 2
+
+
+Path = Callable[[World], Iterator[None]]
+# Each makes its preparations, yields, and then does what the runbook or command does.
+DRY: dict[str, Path] = {
+    "divergence": _divergence,
+    "metrics": _metrics,
+    "parity": _parity,
+    "provision": _provision,
+    "replay": _replay,
+    "edge": _edge,
+    "send": _send,
+    "status": _status,
+    "token": _token,
+}
+APPLIED: dict[str, Path] = {"provision": _provision_applied, "replay": _replay_applied}
+CASES = [(name, False) for name in DRY] + [(name, True) for name in APPLIED]
+
+
+def recorded(world: World, name: str, apply: bool) -> set[Need]:
+    """What IAM is asked in a run, its opening included."""
+    stage = world.cloud.stage
+    path = (APPLIED if apply else DRY)[name](world)
+    next(path)
+    world.calls.clear()
+    assert aws.connect(stage, world.hub.session).account == ACCOUNT
+    assert next(path, None) is None
+    return needs(world.calls.asked)
+
+
+# --- both ways ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "apply"), CASES)
+def test_policy_grants_exactly_what_is_called_and_its_check_bites(world: World, name: str, apply: bool) -> None:
+    stage = world.cloud.stage
+    needed = recorded(world, name, apply)
+    granted = policies.grants(name, stage, ACCOUNT, apply)
+
+    assert problems(granted, needed) == []
+    assert len(needed) >= 3
+    for index, grant in enumerate(granted):
+        if grant.behind:
+            continue
+        for action in grant.actions:
+            less = [*granted]
+            less[index] = _with(grant, actions=tuple(one for one in grant.actions if one != action))
+            found = problems(less, needed)
+            assert found, f"{action} of {grant.sid} was taken away, and nothing is reported"
+            assert all(line.startswith(f"needed and not granted: {action} on ") for line in found)
+        more = [*granted, _with(grant, actions=(f"{grant.actions[0].split(':')[0]}:TagResource",))]
+        assert problems(more, needed)[0].startswith("granted and never used: ")
+        elsewhere = [*granted, _with(grant, resources=("arn:aws:x:eu-west-1:1:y",))]
+        assert problems(elsewhere, needed)[0].startswith("granted and never used: ")
+
+
+def _with(grant: Grant, **changes: Any) -> Grant:
+    return Grant(**{**{name: getattr(grant, name) for name in Grant.__dataclass_fields__}, **changes})
+
+
+def test_every_runbook_and_no_other_has_a_policy_and_a_path() -> None:
+    assert set(policies.RUNBOOKS) == {book.name for book in runbooks.catalogue()}
+    assert set(DRY) == {*policies.RUNBOOKS, *policies.COMMANDS}
+    assert set(APPLIED) == {book.name for book in runbooks.catalogue() if book.changes}
+
+
+def test_record_outside_the_stage_is_not_granted(world: World) -> None:
+    needed = {need for need in recorded(world, "provision", True) if "ChangeResourceRecordSets" in need.action}
+    granted = policies.grants("provision", world.cloud.stage, ACCOUNT, True)
+    names = {name for need in needed for name in json.loads(need.context)[_NAMES]}
+    assert names == {"api.atoll.example", f"{US}.api.atoll.example", f"{AP}.api.atoll.example"}
+    statements = [grant.statement() for grant in granted]
+    for key, value in ((_NAMES, "www.atoll.example"), (_TYPES, "TXT"), (_ACTIONS, "DELETE")):
+        need = next(iter(needed))
+        context = json.loads(need.context) | {key: [value]}
+        assert not iam.allows(statements, need.action, need.resource, context)
+
+
+_NAMES, _TYPES, _ACTIONS = (
+    f"route53:ChangeResourceRecordSets{part}" for part in ("NormalizedRecordNames", "RecordTypes", "Actions")
+)
+
+
+# --- the documents -----------------------------------------------------------------------------------------------
+
+
+def documents() -> Iterator[tuple[Stage, str, bool, list[Grant], Document]]:
+    for name in stage_names():
+        stage = load_stage(name)
+        for known, apply in CASES:
+            yield (
+                stage,
+                known,
+                apply,
+                policies.grants(known, stage, ACCOUNT, apply),
+                policies.policy(known, stage, ACCOUNT, apply),
+            )
+
+
+def test_dry_run_grants_nothing_that_changes_anything() -> None:
+    for stage, name, apply, granted, _ in documents():
+        actions = {action for grant in granted for action in grant.actions} - READS
+        changing = {one for one in actions if not READ_ONLY.match(f"{one.split(':')[1]}@")}
+        assert bool(changing) is apply, (stage.stage, name, changing)
+
+
+def test_applying_grants_what_the_dry_run_does_and_more() -> None:
+    for name in APPLIED:
+        stage = load_stage("prod")
+        dry, apply = policies.grants(name, stage, ACCOUNT), policies.grants(name, stage, ACCOUNT, True)
+        assert [grant for grant in apply if not grant.changes] == dry
+        assert len(apply) > len(dry)
+
+
+def test_every_wildcard_has_its_reason_and_every_region_its_arns() -> None:
+    for stage, name, _, granted, _ in documents():
+        for grant in granted:
+            wild = any(set(resource) & {"*", "?"} for resource in grant.resources)
+            assert bool(grant.why) is wild, (name, grant)
+            assert (grant.why.startswith(NO_RESOURCE)) is (grant.resources == ("*",))
+            assert not any("*" in action for action in grant.actions)
+        regions = {arn.split(":")[3] for grant in granted for arn in grant.resources if arn.count(":") >= 5} - {""}
+        assert regions in (set(stage.regions), set()), name
+        assert bool(regions) is (name not in ("metrics", "edge")) or name == "metrics"
+
+
+def test_key_is_granted_by_its_alias_and_through_lambda_only() -> None:
+    found = [grant for grant in policies.grants("parity", load_stage("prod"), ACCOUNT) if "kms" in grant.actions[0]]
+    assert [grant.condition for grant in found] == [
+        {
+            "StringEquals": {"kms:ViaService": [f"lambda.{region}.amazonaws.com"]},
+            "ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/atoll-prod"]},
+        }
+        for region in load_stage("prod").regions
+    ]
+    assert all(GENERATED in grant.why for grant in found)
+
+
+def test_actions_and_resources_are_those_that_aws_defines() -> None:
+    """Held against the service authorization reference, as cfn-lint carries it."""
+    known = load_resource(AdditionalSpecs, "Policies.json")
+    for _, name, _, granted, _ in documents():
+        for grant in granted:
+            for action in grant.actions:
+                service, operation = action.lower().split(":")
+                kinds = known[service]["Actions"][operation].get("Resources", [])
+                formats = [text for kind in kinds for text in known[service]["Resources"][kind.lower()]["ARNFormats"]]
+                if grant.resources == ("*",):
+                    assert not kinds or action == "cloudwatch:GetMetricData", (name, action)
+                    continue
+                for arn in grant.resources:
+                    assert any(_has_form(arn, text) for text in formats), (name, action, arn, formats)
+
+
+def _has_form(arn: str, form: str) -> bool:
+    parts = re.split(r"(\$\{\w+\}|\.\*)", form)
+    return (
+        re.fullmatch("".join({".*": ".*"}.get(p, "[^:]*" if p[:1] == "$" else re.escape(p)) for p in parts), arn)
+        is not None
+    )
+
+
+def test_iam_takes_every_document() -> None:
+    with mock_aws():
+        client = Hub().session.client("iam")
+        for stage, name, apply, _, document in documents():
+            sids = [statement["Sid"] for statement in document["Statement"]]
+            assert len(set(sids)) == len(sids)
+            assert all(sid.isalnum() for sid in sids)
+            made = client.create_policy(PolicyName=f"{stage.stage}-{name}-{apply}", PolicyDocument=json.dumps(document))
+            assert made["Policy"]["Arn"]
+        document["Statement"][0]["Resource"] = ["atoll-prod"]
+        with pytest.raises(ClientError, match="MalformedPolicyDocument"):
+            client.create_policy(PolicyName="wrong", PolicyDocument=json.dumps(document))
+
+
+# --- size --------------------------------------------------------------------------------------------------------
+
+
+def flat(document: Document) -> set[tuple[str, str]]:
+    return {(a, r) for one in document["Statement"] for a in one["Action"] for r in one["Resource"]}
+
+
+@pytest.mark.parametrize("limit", [policies.MANAGED_POLICY_CHARACTERS, 900])
+def test_parts_when_too_large_for_one_grant_the_same_in_several_that_fit(stage: Stage, limit: int) -> None:
+    regions = [f"{place}-{number}" for place in ("us-east", "eu-west", "ap-south") for number in range(1, 4)]
+    document = policies.policy("parity", stage.model_copy(update={"regions": regions}), ACCOUNT)
+    several = policies.parts(document, limit)
+    assert len(several) > 1
+    assert all(policies.size(one) <= limit for one in several)
+    assert sum(len(flat(one)) for one in several) == len(flat(document))
+    assert set().union(*map(flat, several)) == flat(document)
+    sids = [one["Sid"] for part in several for one in part["Statement"]]
+    assert len(set(sids)) == len(sids)
+
+
+def test_parts_when_it_fits_is_the_document_itself() -> None:
+    for _, _, _, _, document in documents():
+        assert policies.parts(document) == [document]
+
+
+def test_parts_when_one_resource_is_too_large_says_of_which_statement(stage: Stage) -> None:
+    with pytest.raises(ValueError, match="WhoseCredentials: one resource"):
+        policies.parts(policies.policy("token", stage, ACCOUNT), 50)
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str]:
+    app(["policy", *arguments], standalone_mode=False)
+    shown = capsys.readouterr()
+    return json.loads(shown.out), shown.err
+
+
+def test_command_prints_the_policy_of_the_stages_own_account(capsys: pytest.CaptureFixture[str]) -> None:
+    document, said = printed(capsys, "replay", "--stage", "local", "--apply")
+    assert document == policies.policy("replay", load_stage("local"), "000000000000", True)
+    assert said == ""
+
+
+def test_command_when_the_stage_names_no_account_asks_whose_the_credentials_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(aws, "connect", lambda stage: asked.append(stage.stage) or SimpleNamespace(account="9" * 12))
+    assert load_stage("prod").account is None
+    document, _ = printed(capsys, "metrics", "--stage", "prod")
+    assert asked == ["prod"]
+    assert document == policies.policy("metrics", load_stage("prod"), "9" * 12)
+
+
+def test_command_when_one_policy_is_too_large_says_how_to_make_several(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies.parts, "__defaults__", (1200,))
+    whole, said = printed(capsys, "parity", "--stage", "local")
+    count = len(policies.parts(whole))
+    assert f"make {count} of it, with --part 1 to --part {count}" in " ".join(said.split())
+    found: list[Statement] = []
+    for number in range(1, count + 1):
+        part, said = printed(capsys, "parity", "--stage", "local", "--part", str(number))
+        assert said == ""
+        found += part["Statement"]
+    assert flat({"Statement": found}) == flat(whole)
+    with pytest.raises(UsageError, match=f"accepted: 1 to {count}"):
+        printed(capsys, "parity", "--stage", "local", "--part", str(count + 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (
+            ["pairty"],
+            r"no 'pairty' with a policy \(did you mean 'parity'\?\); accepted: the runbooks divergence, ",
+            "ops list",
+        ),
+        (["deploy"], "accepted: the runbooks .*, and the commands edge, send, status, token", "CloudFormation"),
+        (["parity", "--apply"], "--apply: parity changes nothing", ""),
+    ],
+)
+def test_command_when_asked_for_what_there_is_not_says_what_there_is(
+    arguments: list[str], said: str, hint: str
+) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        app(["policy", *arguments], standalone_mode=False)
+    assert hint in caught.value.hint
