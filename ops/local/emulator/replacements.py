@@ -148,10 +148,18 @@ REPLACEMENTS = (
     Replacement(
         "core.iam_actions.extract_resource_arn",
         ("service", "method", "path", "headers", "body", "query_params", "region", "account_id"),
-        "The resource of DescribeEventBus is the bus; ministack holds the call against a rule of the default bus.",
+        "Calls of EventBridge and Route 53 address buses, archives, replays, the rules of a bus, health checks and "
+        "changes; ministack holds DescribeEventBus against a rule of the default bus, and most others against nothing.",
         "enforcement.extract_resource_arn",
-        "tests/unit/local/emulator/test_enforcement.py"
-        "::test_resource_of_describe_event_bus_is_the_bus_and_of_others_what_it_was",
+        "tests/unit/local/emulator/test_enforcement.py::test_resource_of_a_call_is_what_aws_holds_it_against",
+    ),
+    Replacement(
+        "core.iam_actions._lambda_action",
+        ("method", "path"),
+        "Reading a reserved concurrency, or one event source mapping, has an action of its own; ministack holds the "
+        "first against PutFunctionConcurrency and the second against ListEventSourceMappings.",
+        "enforcement.lambda_action",
+        "tests/unit/local/emulator/test_enforcement.py::test_action_of_reading_one_thing_of_a_function_is_its_own",
     ),
     Replacement(
         "services.cloudwatch._evaluate_alarm",
