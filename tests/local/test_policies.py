@@ -1,4 +1,4 @@
-"""Runbooks run under a role with exactly the policy that `ops policy` prints, and under one without applying cannot apply."""
+"""Runbooks run under a role with exactly the policy that `ops policy` prints, and are denied what it does not grant."""
 
 from __future__ import annotations
 
