@@ -29,9 +29,7 @@ def test_request_over_loopback_counts_as_one_over_tls(monkeypatch: pytest.Monkey
         ("StartReplay", {"ReplayName": "again", "EventSourceArn": "an archive's"}, "replay/again"),
     ],
 )
-def test_resource_of_a_call_is_what_aws_holds_it_against(
-    operation: str, body: dict[str, str], resource: str
-) -> None:
+def test_resource_of_a_call_is_what_aws_holds_it_against(operation: str, body: dict[str, str], resource: str) -> None:
     headers = {"x-amz-target": f"AWSEvents.{operation}"}
     asked = Enforcement().extract_resource_arn(
         "events", "POST", "/", headers, json.dumps(body).encode(), {}, "eu-west-1", "000000000000"
