@@ -37,6 +37,8 @@ CertificateArn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+$")
 ]
 PrefixListId = Annotated[str, StringConstraints(pattern=r"^pl-[0-9a-f]{8,17}$")]
+# What an outage takes away: the API, the toolkit's own AWS calls, the processing of queues, replication.
+OutagePart = Literal["api", "calls", "processing", "replication"]
 # What CloudWatch Logs accepts.
 RetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
 
@@ -233,6 +235,23 @@ class JournalSettings(_Section):
     bus_policy: bool = Field(default=True, description="whether the journal bus has a resource policy")
 
 
+class FailoverSettings(_Section):
+    """How a region is left and taken back, and what a drill may break."""
+
+    approve_drills: bool = Field(description="whether a drill runs without a token: the stage is there to be broken")
+    parts: list[OutagePart] = Field(description="what a drill can take away; none: no drills on this stage")
+    load_per_s: float = Field(gt=0, le=1000, description="events a second that a drill sends through the edge")
+    stable_s: int = Field(ge=1, le=86_400, description="how long a region has to be well before traffic goes back")
+    max_replication_lag_ms: int = Field(ge=1, description="more than this stands in the way of leaving a region")
+
+    @field_validator("parts")
+    @classmethod
+    def _each_once(cls, parts: list[str]) -> list[str]:
+        if len(set(parts)) != len(parts):
+            raise ValueError(f"a part is named twice: {', '.join(parts)}")
+        return parts
+
+
 class LocalCloudSettings(_Section):
     """Present only in a stage that runs on the local cloud (``ops up``)."""
 
@@ -264,6 +283,7 @@ class Stage(_Section):
     domain: DomainSettings | None = None
     health_check: HealthSettings
     dns: DnsSettings
+    failover: FailoverSettings
     api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] | None = None
     local_cloud: LocalCloudSettings | None = None
 
@@ -296,6 +316,14 @@ class Stage(_Section):
                     f"concurrency: {name}: {reserved} is less than processors.max_concurrency, {asked}; "
                     "the queue would invoke more than the function may run"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _calls_are_broken_locally_only(self) -> Stage:
+        if "calls" in self.failover.parts and self.local_cloud is None:
+            raise ValueError(
+                "failover: parts: 'calls' can be taken away on the local cloud only; no API of AWS does it"
+            )
         return self
 
     @property
