@@ -24,6 +24,7 @@ import pandas as pd
 from botocore.exceptions import ClientError
 
 from ops.aws import Cloud, explained
+from ops.errors import OpsError
 from ops.fanout import each
 from ops.provision.desired import bus_arn
 from ops.record import Check
@@ -382,9 +383,19 @@ class _Reader:
         }
 
     def _functions(self) -> dict[str, Any]:
-        client: Any = self.cloud.client("lambda", self.region)
         names = self.physical("AWS::Lambda::Function")
-        return each(names, lambda name: client.get_function_configuration(FunctionName=name), workers=4)
+        return each(names, self._function, workers=4)
+
+    def _function(self, name: str) -> dict[str, Any]:
+        client: Any = self.cloud.client("lambda", self.region)
+        found: dict[str, Any] = client.get_function_configuration(FunctionName=name)
+        # Lambda puts the reason where the environment would be, the same in every region: equal, and unread.
+        if error := found.get("Environment", {}).get("Error"):
+            raise OpsError(
+                f"{self.region}: the environment of {name} cannot be read: {error['ErrorCode']}: {error['Message']}",
+                hint=f"What the comparison needs to be allowed: ops policy parity --stage {self.cloud.stage.stage}",
+            )
+        return found
 
     def _concurrency(self, name: str) -> dict[str, Any]:
         found = self.cloud.client("lambda", self.region).get_function_concurrency(FunctionName=name)

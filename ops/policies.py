@@ -154,6 +154,33 @@ def _secret(names: Names) -> Iterator[Grant]:
     yield Grant("Client", ("secretsmanager:GetSecretValue",), secrets, why)
 
 
+def _keys(
+    names: Names, sid: str, actions: tuple[str, ...], *, behind: str = "", changes: bool = False
+) -> Iterator[Grant]:
+    """The stage's own keys, a statement a region; where others ask ``behind`` a call, only through their service."""
+    if names.stage.key_alias is None:
+        return
+    own: dict[str, dict[str, list[str]]] = {
+        "ForAnyValue:StringEquals": {"kms:ResourceAliases": [names.stage.key_alias]}
+    }
+    for number, region in enumerate(names.stage.regions, start=1):
+        through = {"StringEquals": {"kms:ViaService": [f"{behind.partition(':')[0]}.{region}.amazonaws.com"]}}
+        yield Grant(
+            f"{sid}{number}",
+            actions,
+            names.at(region, "kms", "key/*"),
+            f"a key's id: {GENERATED}; the condition names the key by its alias",
+            behind=behind,
+            changes=changes,
+            condition=own | (through if behind else {}),
+        )
+
+
+def _reading_items(names: Names) -> Iterator[Grant]:
+    """DynamoDB decrypts on behalf of who reads."""
+    yield from _keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:Scan")
+
+
 def _for_apply(part: Part) -> Part:
     """A part that a dry run does without."""
     return lambda names: (replace(grant, changes=True) for grant in part(names))
@@ -174,29 +201,14 @@ def _parity(names: Names) -> Iterator[Grant]:
     # The API's routes, integrations and stages are below it. API Gateway's ARNs have no account.
     apis = tuple(f"arn:aws:apigateway:{region}::/apis/*" for region in stage.regions)
     yield Grant("Apis", ("apigateway:GET",), apis, f"an API's id: {GENERATED}")
-    if stage.encryption.customer_managed_key:
-        yield from _environment_keys(names)
-
-
-def _environment_keys(names: Names) -> Iterator[Grant]:
-    """Without these, Lambda answers with an error in the place of the environment, the same in every region."""
-    for number, region in enumerate(names.stage.regions, start=1):
-        yield Grant(
-            f"EnvironmentKey{number}",
-            ("kms:Decrypt",),
-            names.at(region, "kms", "key/*"),
-            f"a key's id: {GENERATED}; the condition names the key by its alias",
-            behind="lambda:GetFunctionConfiguration",
-            condition={
-                "StringEquals": {"kms:ViaService": [f"lambda.{region}.amazonaws.com"]},
-                "ForAnyValue:StringEquals": {"kms:ResourceAliases": [f"alias/{names.stage.prefix}"]},
-            },
-        )
+    # Without it, Lambda answers with an error in the place of the environment, the same in every region.
+    yield from _keys(names, "EnvironmentKey", ("kms:Decrypt",), behind="lambda:GetFunctionConfiguration")
 
 
 def _divergence(names: Names) -> Iterator[Grant]:
     actions = ("dynamodb:Scan", "dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive")
     yield Grant("Items", actions, names.everywhere("dynamodb", names.table))
+    yield from _reading_items(names)
 
 
 def _metrics(_: Names) -> Iterator[Grant]:
@@ -208,6 +220,7 @@ def _replay(names: Names) -> Iterator[Grant]:
     stage = names.stage
     indexes = names.everywhere("dynamodb", *(f"{names.table}/index/{index}" for index in INDEXES))
     yield Grant("Preview", ("dynamodb:Scan",), indexes)
+    yield from _reading_items(names)
     yield Grant("ReplaysUnderWay", ("events:ListReplays",), ("*",), NO_RESOURCE)
     replays = names.everywhere("events", f"replay/{stage.prefix}-*")
     why = "a replay's name ends in its plan's token"
@@ -224,6 +237,7 @@ def _provision(names: Names) -> Iterator[Grant]:
     yield Grant("HealthChecks", ("route53:ListHealthChecks",), ("*",), NO_RESOURCE)
     check = f"a health check's id: {GENERATED}"
     yield Grant("HealthCheckNames", ("route53:ListTagsForResource",), _CHECKS, check)
+    yield from _keys(names, "Key", ("kms:DescribeKey",))
     yield from _provision_table(names)
     yield from _provision_archives(names)
     yield from _provision_dns(names)
@@ -235,6 +249,10 @@ def _provision_table(names: Names) -> Iterator[Grant]:
     yield Grant("TagTable", ("dynamodb:TagResource",), home, behind="dynamodb:CreateTable", changes=True)
     actions = ("dynamodb:UpdateTable", "dynamodb:UpdateContinuousBackups")
     yield Grant("ChangeTable", actions, names.everywhere("dynamodb", names.table), changes=True)
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+    data = ("CreateGrant", "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext")
+    using = tuple(f"kms:{one}" for one in (*data, "DescribeKey", "ReEncryptFrom", "ReEncryptTo"))
+    yield from _keys(names, "TableKey", using, behind="dynamodb:UpdateTable", changes=True)
     others = [region for region in stage.regions if region != stage.home_region]
     if not others:
         return

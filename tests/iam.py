@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Context = Mapping[str, list[str]]
@@ -44,6 +44,7 @@ _RESOURCES = (
     ("cloudformation", "StackName", "stack/{StackName}/00000000-0000-0000-0000-000000000000"),
     ("dynamodb", "IndexName", "table/{TableName}/index/{IndexName}"),
     ("dynamodb", "TableName", "table/{TableName}"),
+    ("kms", "KeyId", "key/{KeyId}"),
     ("events", "Rule", "rule/{EventBusName}/{Rule}"),
     ("events", "ArchiveName", "archive/{ArchiveName}"),
     ("events", "ReplayName", "replay/{ReplayName}"),
@@ -87,8 +88,13 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
     return [f"{place}:{resource}" for resource in resources] + [arn for arn in others if arn]
 
 
-def context_of(model: Any, parameters: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The condition keys that IAM derives from a call's parameters."""
+def context_of(
+    model: Any, parameters: Mapping[str, Any], aliases: Mapping[str, list[str]] | None = None
+) -> dict[str, list[str]]:
+    """The condition keys that IAM derives from a call's parameters; ``aliases`` are those of a key, by its ARN."""
+    if "KeyId" in parameters:
+        named = parameters["KeyId"]
+        return {"kms:ResourceAliases": [named] if named.startswith("alias/") else (aliases or {}).get(named, [])}
     if model.name != "ChangeResourceRecordSets":
         return {}
     changes = parameters["ChangeBatch"]["Changes"]
@@ -118,8 +124,17 @@ def allows(statements: Iterable[Mapping[str, Any]], action: str, resource: str, 
 
 
 def _holds(condition: Mapping[str, Mapping[str, list[str]]], context: Context) -> bool:
-    if unknown := condition.keys() - {"ForAllValues:StringEquals"}:
+    if unknown := condition.keys() - _OPERATORS.keys():
         raise ValueError(f"tests/iam.py does not know {', '.join(unknown)}")
     return all(
-        set(context.get(key, ())) <= set(accepted) for keys in condition.values() for key, accepted in keys.items()
+        _OPERATORS[operator](set(context.get(key, ())), set(accepted))
+        for operator, keys in condition.items()
+        for key, accepted in keys.items()
     )
+
+
+_OPERATORS: dict[str, Callable[[set[str], set[str]], bool]] = {
+    "ForAllValues:StringEquals": lambda found, accepted: found <= accepted,
+    "ForAnyValue:StringEquals": lambda found, accepted: bool(found & accepted),
+    "StringEquals": lambda found, accepted: bool(found & accepted),
+}

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops import parity
+from ops.errors import OpsError
 from ops.parity import Normaliser, Parity
 from ops.stage import Stage
 
@@ -208,6 +209,15 @@ def test_compare_when_one_setting_differs_names_it(
         target = target[name]
     target[path[-1]] = value
     assert [row.resource for row in world.compare().differing] == [resource]
+
+
+def test_compare_when_an_environment_cannot_be_read_is_an_error_and_not_equal(world: World) -> None:
+    error = {"ErrorCode": "AccessDeniedException", "Message": "not authorized to perform: kms:Decrypt"}
+    for region in (US, AP):
+        world.regions[region]["get_function_configuration"]["Environment"] = {"Error": error}
+    with pytest.raises(OpsError, match=r"environment of atoll-unit-store cannot be read: .*kms:Decrypt") as caught:
+        world.compare()
+    assert caught.value.hint.endswith("ops policy parity --stage unit")
 
 
 def test_compare_takes_the_journal_of_the_next_region_as_the_same_and_of_another_as_a_difference(world: World) -> None:

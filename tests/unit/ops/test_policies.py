@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub
 from tests.unit.ops.test_parity import region_of
-from tests.unit.ops.test_provision import domain_of
+from tests.unit.ops.test_provision import domain_of, make_key, with_keys
 from tests.unit.ops.test_replay import store
 
 ACCOUNT, US, AP = "123456789012", "us-east-1", "ap-south-1"
@@ -51,10 +51,10 @@ class Need(NamedTuple):
         return f"{self.action} on {self.resource}"
 
 
-def needs(asked: list[Asked]) -> set[Need]:
+def needs(asked: list[Asked], aliases: Mapping[str, list[str]] | None = None) -> set[Need]:
     found = set()
     for one in asked:
-        context = json.dumps(iam.context_of(one.model, one.parameters), sort_keys=True)
+        context = json.dumps(iam.context_of(one.model, one.parameters, aliases), sort_keys=True)
         for resource in iam.addressed(one.model, one.parameters, one.region, ACCOUNT):
             found.add(Need(iam.action_of(one.model), resource, context))
     return found
@@ -91,12 +91,18 @@ class World:
     def __init__(self, cloud: Cloud, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cloud, self.hub, self.calls = cloud, hub, hub.calls
         self.answers: dict[tuple[str, str, str], Any] = {}
+        self.keys: list[str] = []
         monkeypatch.setattr(status_module, "probe", lambda url: 200)
         for region in cloud.stage.regions:
             own = {
                 f"{name}DomainTarget": f"d-{name}.execute-api.{region}.amazonaws.com" for name in ("Shared", "Regional")
             }
             hub.stacks.outputs[region] = own
+
+    def with_keys(self) -> World:
+        self.cloud.stage = with_keys(self.cloud.stage)
+        self.keys = [make_key(self.cloud, region) for region in self.cloud.stage.regions]
+        return self
 
     def provisioned(self) -> World:
         plan = provision.plan(self.cloud)
@@ -276,7 +282,7 @@ def recorded(world: World, name: str, apply: bool) -> set[Need]:
     world.calls.clear()
     assert aws.connect(stage, world.hub.session).account == ACCOUNT
     assert next(path, None) is None
-    return needs(world.calls.asked)
+    return needs(world.calls.asked, {arn: [str(stage.key_alias)] for arn in world.keys})
 
 
 # --- both ways ---------------------------------------------------------------------------------------------------
@@ -284,8 +290,17 @@ def recorded(world: World, name: str, apply: bool) -> set[Need]:
 
 @pytest.mark.parametrize(("name", "apply"), CASES)
 def test_policy_grants_exactly_what_is_called_and_its_check_bites(world: World, name: str, apply: bool) -> None:
-    stage = world.cloud.stage
+    _hold_both_ways(world, name, apply)
+
+
+@pytest.mark.parametrize(("name", "apply"), CASES)
+def test_policy_of_a_stage_with_keys_of_its_own_grants_their_use_too(world: World, name: str, apply: bool) -> None:
+    _hold_both_ways(world.with_keys(), name, apply)
+
+
+def _hold_both_ways(world: World, name: str, apply: bool) -> None:
     needed = recorded(world, name, apply)
+    stage = world.cloud.stage
     granted = policies.grants(name, stage, ACCOUNT, apply)
 
     assert problems(granted, needed) == []
@@ -375,16 +390,16 @@ def test_every_wildcard_has_its_reason_and_every_region_its_arns() -> None:
         assert bool(regions) is (name not in ("metrics", "edge")) or name == "metrics"
 
 
-def test_key_is_granted_by_its_alias_and_through_lambda_only() -> None:
-    found = [grant for grant in policies.grants("parity", load_stage("prod"), ACCOUNT) if "kms" in grant.actions[0]]
-    assert [grant.condition for grant in found] == [
-        {
-            "StringEquals": {"kms:ViaService": [f"lambda.{region}.amazonaws.com"]},
-            "ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/atoll-prod"]},
-        }
-        for region in load_stage("prod").regions
-    ]
-    assert all(GENERATED in grant.why for grant in found)
+def test_keys_are_granted_by_their_alias_and_their_use_only_through_the_service_that_asks() -> None:
+    of_the_stage = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/atoll-prod"]}}
+    for name, service in (("parity", "lambda"), ("divergence", "dynamodb"), ("replay", "dynamodb"), ("provision", "")):
+        found = [g for g in policies.grants(name, load_stage("prod"), ACCOUNT) if g.actions[0].startswith("kms:")]
+        assert [grant.condition for grant in found] == [
+            of_the_stage
+            | ({"StringEquals": {"kms:ViaService": [f"{service}.{region}.amazonaws.com"]}} if service else {})
+            for region in load_stage("prod").regions
+        ]
+        assert all(GENERATED in grant.why for grant in found)
 
 
 def test_actions_and_resources_are_those_that_aws_defines() -> None:
