@@ -136,7 +136,7 @@ def test_request_when_a_region_is_alone_refuses_to_pause_its_replication() -> No
 def test_longest_drill_leaves_the_last_delivery_to_a_processor_that_is_well() -> None:
     prod, local = load_stage("prod"), load_stage("local")
 
-    # Deliveries at 0, 180, 360, 540 s fail; the fifth and last, at 720 s, must not, also if the fault stays 20 s longer.
+    # Deliveries at 0, 180, 360 and 540 s fail; the last, at 720 s, must not, also if the fault stays 20 s longer.
     assert templates.longest_drill_s(prod, ["api", "processing"]) == 700
     assert templates.longest_drill_s(local, ["processing"]) == 60
     assert templates.longest_drill_s(prod, ["api", "replication"]) == templates.LONGEST_S
