@@ -17,11 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ops.errors import RefusedError
 
-Action = Literal["create", "change", "delete", "keep", "run", "refuse"]
+# ``change``: what is not finished yet, because the same plan or an earlier one makes it. ``drift``: what is finished
+# and differs from what it should be, by hand or because the stage file says something else now. Both are carried out.
+Action = Literal["create", "change", "drift", "delete", "keep", "run", "refuse"]
 
 
 class Step(BaseModel):
-    """One line of a plan. ``before`` and ``after`` are JSON values; ``keep`` steps change nothing."""
+    """One line of a plan. ``before`` and ``after`` are JSON values; ``keep`` steps change nothing.
+
+    A ``keep`` with a ``before`` is something that nobody asks for and that is left alone.
+    """
 
     model_config = ConfigDict(frozen=True)
 

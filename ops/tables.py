@@ -102,9 +102,10 @@ def plan_table(plan: Plan | Mapping[str, Any], applied: bool = False) -> Html:
     record: Mapping[str, Any] = plan if isinstance(plan, Mapping) else plan.record()
     steps = record["steps"]
     changing = [s for s in steps if s["action"] not in ("keep", "refuse")]
-    kept = sum(1 for step in steps if step["action"] == "keep")
+    kept = sum(1 for step in steps if step["action"] == "keep" and step["before"] is None)
     columns = [c for c in ("action", "resource", "region", "detail") if any(step.get(c) for step in steps)]
-    shown = [step for step in steps if step["action"] != "keep"] or steps
+    # A `keep` with a `before` is no resource as it should be, but one that is left alone.
+    shown = [step for step in steps if step["action"] != "keep" or step["before"] is not None] or steps
     listing = table(shown, f"Plan: {_plural(len(changing), 'change')}", columns, empty="the plan has no steps")
     parts = [listing.html]
     if kept and len(shown) < len(steps):

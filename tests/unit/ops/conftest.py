@@ -45,6 +45,13 @@ SETTINGS: dict[str, Any] = {
     },
     "health_check": {"interval_s": 10, "failure_threshold": 2},
     "dns": {"zone": "atoll.example", "record": "api.atoll.example", "ttl_s": 10},
+    "failover": {
+        "approve_drills": False,
+        "parts": ["api", "processing", "replication"],
+        "load_per_s": 5,
+        "stable_s": 15,
+        "max_replication_lag_ms": 5000,
+    },
 }
 # What the toolkit's tests do not look at is as the local stage has it.
 SETTINGS |= {

@@ -23,8 +23,8 @@ from ops.aws import Cloud
 from ops.cli import app
 from ops.errors import UsageError
 from ops.policies import GENERATED, NO_RESOURCE, Document, Grant, Statement
+from ops.provision.waits import Waits
 from ops.provision.world import observe
-from ops.provision.writers import Waits
 from ops.replay import Waits as ReplayWaits
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
