@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from html import escape
@@ -102,10 +103,10 @@ def plan_table(plan: Plan | Mapping[str, Any], applied: bool = False) -> Html:
     record: Mapping[str, Any] = plan if isinstance(plan, Mapping) else plan.record()
     steps = record["steps"]
     changing = [s for s in steps if s["action"] not in ("keep", "refuse")]
-    kept = sum(1 for step in steps if step["action"] == "keep" and step["before"] is None)
+    kept = sum(1 for step in steps if step["action"] == "keep" and step.get("before") is None)
     columns = [c for c in ("action", "resource", "region", "detail") if any(step.get(c) for step in steps)]
     # A `keep` with a `before` is no resource as it should be, but one that is left alone.
-    shown = [step for step in steps if step["action"] != "keep" or step["before"] is not None] or steps
+    shown = [step for step in steps if step["action"] != "keep" or step.get("before") is not None] or steps
     listing = table(shown, f"Plan: {_plural(len(changing), 'change')}", columns, empty="the plan has no steps")
     parts = [listing.html]
     if kept and len(shown) < len(steps):
@@ -121,13 +122,23 @@ def plan_table(plan: Plan | Mapping[str, Any], applied: bool = False) -> Html:
         parts.append(f'<p class="at-token">{escape(said)}</p>')
         text = f"{listing.text}\n{said}"
     elif changing:
-        command = f"ops run {record['runbook']} --stage {record['stage']} --apply {record['token']}"
+        command = _apply_command(record)
         parts.append(f'<p class="at-token">To apply exactly this plan: <code>{escape(command)}</code></p>')
         text = f"{listing.text}\nTo apply exactly this plan: {command}"
     else:
         parts.append('<p class="at-token">Nothing would change, so there is nothing to apply.</p>')
         text = f"{listing.text}\nNothing would change."
     return Html(f'<div class="at-plan">{"".join(parts)}</div>', text)
+
+
+def _apply_command(record: Mapping[str, Any]) -> str:
+    """The run that makes the same plan again, given its token: with the parameters that the plan was made with."""
+    parts = ["ops", "run", record["runbook"], "--stage", record["stage"]]
+    for name, value in record.get("parameters", {}).items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if text and value is not False:
+            parts += ["-p", f"{name}={text}"]
+    return shlex.join([*parts, "--apply", record["token"]])
 
 
 def _plural(count: int, word: str) -> str:

@@ -126,7 +126,8 @@ def remove_scaling(cloud: Cloud, region: str) -> bool:
 def usd_per_month(settings: Settings | None) -> float:
     """What the capacity costs at its least."""
     hourly = {"read": READ_CAPACITY_USD_PER_HOUR, "write": WRITE_CAPACITY_USD_PER_HOUR}
-    return sum(HOURS_PER_MONTH * hourly[part.split()[-1]] * target["min"] for part, target in (settings or {}).items())
+    units = {part: int(target["min"]) for part, target in (settings or {}).items()}
+    return sum(HOURS_PER_MONTH * hourly[part.split()[-1]] * least for part, least in units.items())
 
 
 def first_capacity(stage: Stage) -> dict[str, int]:
