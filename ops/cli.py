@@ -455,9 +455,10 @@ def _show_outcome(outcome: Any, applied: bool) -> None:
             out.print(_plain(line), highlight=False)
         for warning in plan["warnings"]:
             out.print(f"! {_plain(warning)}", highlight=False)
-        if result["verdict"] == "pass":
-            apply = f"ops run {result['runbook']} --stage {result['stage']} --apply {plan['token']}"
-            out.print(f"to apply it: {apply}", highlight=False, soft_wrap=True)
+        if result["verdict"] == "pass" and any(step["action"] not in ("keep", "refuse") for step in plan["steps"]):
+            from ops.plan import apply_command
+
+            out.print(f"to apply it: {apply_command(plan)}", highlight=False, soft_wrap=True)
     page = os.path.relpath(outcome.page)
     out.print(f"[bold]{result['verdict'].upper()}[/bold]  {page}", highlight=False, soft_wrap=True)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ops.markup import VERDICT_WORDS, Html, badge, figure, figures, number, split_unit, tick
+from ops.plan import apply_command
 
 if TYPE_CHECKING:
     from ops.plan import Plan
@@ -122,23 +122,13 @@ def plan_table(plan: Plan | Mapping[str, Any], applied: bool = False) -> Html:
         parts.append(f'<p class="at-token">{escape(said)}</p>')
         text = f"{listing.text}\n{said}"
     elif changing:
-        command = _apply_command(record)
+        command = apply_command(record)
         parts.append(f'<p class="at-token">To apply exactly this plan: <code>{escape(command)}</code></p>')
         text = f"{listing.text}\nTo apply exactly this plan: {command}"
     else:
         parts.append('<p class="at-token">Nothing would change, so there is nothing to apply.</p>')
         text = f"{listing.text}\nNothing would change."
     return Html(f'<div class="at-plan">{"".join(parts)}</div>', text)
-
-
-def _apply_command(record: Mapping[str, Any]) -> str:
-    """The run that makes the same plan again, given its token: with the parameters that the plan was made with."""
-    parts = ["ops", "run", record["runbook"], "--stage", record["stage"]]
-    for name, value in record.get("parameters", {}).items():
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        if text and value is not False:
-            parts += ["-p", f"{name}={text}"]
-    return shlex.join([*parts, "--apply", record["token"]])
 
 
 def _plural(count: int, word: str) -> str:

@@ -26,7 +26,7 @@ from ops.provision.desired import (
 from ops.provision.keys import AWS_OWNED
 from ops.provision.steps import step as _step
 from ops.provision.table.leaving import check_regions
-from ops.provision.table.planning import copied_bytes, table_steps, table_warnings
+from ops.provision.table.planning import copied_bytes, deleted, table_steps, table_warnings
 from ops.provision.table.planning import own_key as _own_key
 from ops.provision.table.scaling import usd_per_month
 from ops.provision.world import HealthCheck, World, observe
@@ -90,6 +90,7 @@ def _replica_estimates(stage: Stage, world: World, changes: list[Step]) -> dict[
         "new_replicas": new,
         "copied_bytes": copied,
         "cost_usd": copied / 2**30 * TABLE_RESTORE_USD_PER_GB,
+        **deleted(changes, world),
     }
 
 

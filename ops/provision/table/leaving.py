@@ -67,6 +67,8 @@ def examine(cloud: Cloud, region: str, sleep: Callable[[float], None] = time.sle
     table, own = find_table(cloud, region), find_table(cloud, home)
     if table is None or own is None or table.keys != own.keys or region in stage.regions:
         return Leaving(table)
+    if own.replicas.get(region) == "DELETING":
+        return Leaving(table)
     staying = [r for r in stage.regions if r == home or own.replicas.get(r) == "ACTIVE"]
     found = divergence.compare(cloud, regions=[region, *staying], sleep=sleep)
     held = [
@@ -116,9 +118,7 @@ def removal_steps(stage: Stage, own: Table | None, leaving: dict[str, Leaving]) 
     name = f"replica {stage.table_name}"
     for region, state in leaving.items():
         status, table = (own.replicas.get(region) if own else None), state.table
-        reason, before = obstacle(stage, own, region, state), dict[str, Any](status=status)
-        if table is not None:
-            before |= {"items": table.items, "size_bytes": table.size_bytes}
+        reason, before = obstacle(stage, own, region, state), {"status": status}
         if reason is not None:
             yield Step(action="refuse", resource=name, region=region, detail=reason, before=before)
         elif status is None and table is None:

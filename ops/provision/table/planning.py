@@ -83,7 +83,7 @@ def table_warnings(stage: Stage, world: World) -> list[str]:
                 f"{leaving.removing(stage, region)}"
             )
     for region in world.leaving:
-        if region in world.records:
+        if region in world.records and region not in stage.regions:
             found.append(f"record {stage.dns.record}: it still leads to {region}, whose replica is to go")
     missing = [region for region in other_regions(stage) if own is None or region not in own.replicas]
     if own is not None and missing and own.items:
@@ -115,6 +115,15 @@ def copied_bytes(stage: Stage, world: World) -> int:
     if own is None:
         return 0
     return own.size_bytes * sum(region not in own.replicas for region in other_regions(stage))
+
+
+def deleted(changes: list[Step], world: World) -> dict[str, int]:
+    """What goes with the replicas that go; nothing is said when none goes."""
+    going = [s.region for s in changes if s.action == "delete" and s.resource.startswith("replica ")]
+    tables = [table for region in going if region and (table := world.leaving[region].table)]
+    if not tables:
+        return {}
+    return {"deleted_items": sum(t.items for t in tables), "deleted_bytes": sum(t.size_bytes for t in tables)}
 
 
 def _scaling_steps(stage: Stage, world: World, regions: list[str]) -> list[Step]:

@@ -430,7 +430,8 @@ def test_apply_with_the_region_named_removes_its_replica_and_nothing_else(three:
     plan = planned(three, EU)
     (step,) = about_the_table(plan.changes)
     assert (step.action, step.resource, step.region) == ("delete", f"replica {TABLE}", EU)
-    assert (step.before["status"], step.after) == ("ACTIVE", None)
+    assert (step.before, step.after) == ({"status": "ACTIVE"}, None)
+    assert plan.estimates["deleted_items"] == 1
     assert plan.parameters == {"remove_replicas": [EU]}
     assert plan.token != planned(three).token
     calls.clear()
