@@ -414,6 +414,9 @@ def policy(
     stage: StageOption = "local",
     apply: Annotated[bool, typer.Option("--apply", help="With what applying a plan needs, besides a dry run.")] = False,
     part: Annotated[int, typer.Option(min=0, help="Only this one of several, where one would be too large.")] = 0,
+    leaving: Annotated[
+        list[str] | None, typer.Option(help="provision: a region whose replica it may remove; repeatable.")
+    ] = None,
 ) -> None:
     """Print the IAM policy that a role needs to run a runbook on a stage, and nothing more than that.
 
@@ -428,8 +431,9 @@ def policy(
 
     settings = load_stage(stage)
     # The name is checked before anybody is asked for the account.
-    policies.grants(runbook, settings, "", apply)
-    document = policies.policy(runbook, settings, settings.account or connect(_enter(stage)).account, apply)
+    policies.grants(runbook, settings, "", apply, leaving or ())
+    account = settings.account or connect(_enter(stage)).account
+    document = policies.policy(runbook, settings, account, apply, leaving or ())
     several = policies.parts(document)
     if part > len(several):
         raise UsageError(f"--part: {part} is too high; accepted: 1 to {len(several)}, or 0 for all in one")

@@ -126,6 +126,7 @@ class GlobalTables:
     def update_table(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
         request, home = json.loads(params["body"]), context["client_region"]
         name, refusal, updates = request["TableName"], None, request.get("ReplicaUpdates", [])
+        self._bill(request)
         if "SSESpecification" in request:
             refusal = "Customer Managed CMKs can only be updated through ReplicaUpdates" if self.status else None
             if refusal is None:
@@ -153,6 +154,12 @@ class GlobalTables:
         if refusal:
             return SimpleNamespace(status_code=400), {"Error": {"Code": "ValidationException", "Message": refusal}}
         return SimpleNamespace(status_code=200), {"TableDescription": {}}
+
+    def _bill(self, request: dict[str, Any]) -> None:
+        """A change of billing is the whole group's."""
+        change = {part: value for part, value in request.items() if part != "TableName"}
+        for region in self.status if "BillingMode" in request else ():
+            self.client("dynamodb", region).update_table(TableName=request["TableName"], **change)
 
     def _join(self, request: dict[str, Any]) -> None:
         self.strong = request.get("MultiRegionConsistency") == "STRONG"

@@ -147,14 +147,6 @@ def test_plan_when_the_mode_changes_shows_both_and_apply_goes_there_and_back(dep
     assert any("begins with the `initial`" in warning for warning in plan.warnings)
     throughput = described(deployed, US)["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"]
     assert (throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]) == (5, 10)
-    # DynamoDB brings the replicas along.
-    units = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}
-    deployed.client("dynamodb", AP).update_table(
-        TableName=TABLE,
-        BillingMode="PROVISIONED",
-        ProvisionedThroughput=units,  # type: ignore[arg-type]
-        GlobalSecondaryIndexUpdates=[{"Update": {"IndexName": "by_time", "ProvisionedThroughput": units}}],  # type: ignore[typeddict-item]
-    )
     assert settled(deployed)
 
     deployed.stage = on_demand
@@ -162,7 +154,6 @@ def test_plan_when_the_mode_changes_shows_both_and_apply_goes_there_and_back(dep
     assert summary(plan) == [("drift", "table", US), ("delete", "scaling", US), ("delete", "scaling", AP)]
     assert plan.changes[0].detail == "billing is PROVISIONED, should be PAY_PER_REQUEST"
     assert plan.estimates["cost_usd_per_month"] < 0
-    deployed.client("dynamodb", AP).update_table(TableName=TABLE, BillingMode="PAY_PER_REQUEST")
     applied(deployed)
     assert (targets(deployed, US), targets(deployed, AP)) == ({}, {})
     assert settled(deployed)
@@ -695,7 +686,6 @@ def back_to_on_demand(cloud: Cloud) -> int:
     wanted, cloud.stage = cloud.stage, with_table(cloud.stage, capacity=CAPACITY)
     applied(cloud)
     cloud.stage = wanted
-    cloud._session.client("dynamodb", AP).update_table(TableName=TABLE, BillingMode="PAY_PER_REQUEST")
     return 9
 
 
