@@ -8,10 +8,17 @@ const peerCondition = (region) => `HasPeer${pascal(region)}`;
 const peerAlarm = (region) => `ReplicationTo${pascal(region)}Alarm`;
 const on = (alarm) => ({ 'Fn::Sub': `ALARM("\${${alarm}}")` });
 
-Object.assign(module.exports, { pascal, peerCondition, peerAlarm, on });
+// A strongly consistent table has no latency of replication: a write is in two regions before it is answered, and
+// DynamoDB measures nothing. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2globaltables_HowItWorks.html
+const replicating = async (resolveVariable) => {
+  const table = await resolveVariable('self:custom.stage.table');
+  return table.consistency === 'strong' ? [] : resolveVariable('self:custom.stage.regions');
+};
+
+Object.assign(module.exports, { pascal, peerCondition, peerAlarm, on, replicating });
 
 module.exports.conditions = async ({ resolveVariable }) => {
-  const regions = await resolveVariable('self:custom.stage.regions');
+  const regions = await replicating(resolveVariable);
   return Object.fromEntries(
     regions.map((region) => [
       peerCondition(region),
@@ -22,7 +29,7 @@ module.exports.conditions = async ({ resolveVariable }) => {
 
 // AWS/DynamoDB keeps ReplicationLatency in the region that was written to: these are the outgoing pairs of a region.
 module.exports.replication = async ({ resolveVariable }) => {
-  const regions = await resolveVariable('self:custom.stage.regions');
+  const regions = await replicating(resolveVariable);
   const prefix = await resolveVariable('self:custom.prefix');
   const alarms = await resolveVariable('self:custom.stage.alarms');
   const alarm = (region) => ({
@@ -56,7 +63,7 @@ module.exports.replication = async ({ resolveVariable }) => {
 
 // Every alarm but those of the dead-letter queues, which are tickets. Functions and queues have theirs by convention.
 module.exports.composite = async ({ resolveVariable }) => {
-  const regions = await resolveVariable('self:custom.stage.regions');
+  const regions = await replicating(resolveVariable);
   const functions = await resolveVariable('self:custom.functions');
   const processors = await resolveVariable('self:custom.processors');
   const names = [

@@ -47,12 +47,14 @@ async function settings(resolveVariable) {
   const names = ['stage', 'prefix', 'functions', 'processors', 'dlqs'];
   const values = await Promise.all(names.map((name) => resolveVariable(`self:custom.${name}`)));
   const found = Object.fromEntries(names.map((name, index) => [name, values[index]]));
-  return { ...found, alarms: found.stage.alarms, regions: found.stage.regions, name: found.stage.stage };
+  // A strongly consistent table has no latency of replication to show.
+  const strong = found.stage.table.consistency === 'strong';
+  return { ...found, alarms: found.stage.alarms, regions: found.stage.regions, name: found.stage.stage, strong };
 }
 
 // Goes through Fn::Sub: ${AWS::Region} and the API are those of whichever region deploys it.
 module.exports.region = async ({ resolveVariable }) => {
-  const { alarms, dlqs, functions, name, prefix, processors } = await settings(resolveVariable);
+  const { alarms, dlqs, functions, name, prefix, processors, strong } = await settings(resolveVariable);
   const of = (title, unit, metrics, limit) => chart('${AWS::Region}', alarms.period_s, title, unit, metrics, limit);
   const api = (metric, options) => ['AWS/ApiGateway', metric, 'ApiId', '${HttpApi}', options];
   const posting = ['ApiId', '${HttpApi}', 'Stage', '$default', 'Method', 'POST', 'Resource', '/events'];
@@ -126,21 +128,25 @@ module.exports.region = async ({ resolveVariable }) => {
       ),
     ],
     [
-      of(
-        'Replication latency to each region',
-        'ms',
-        // Whatever this region replicates to: a pair that is new appears by itself.
-        [
-          [
-            {
-              expression: `SEARCH('{AWS/DynamoDB,ReceivingRegion,TableName} MetricName="ReplicationLatency" TableName="${prefix}"', 'Average', ${alarms.period_s})`,
-              id: 'pairs',
-              label: '',
-            },
-          ],
-        ],
-        [alarms.replication_latency_ms, 'alarm']
-      ),
+      ...(strong
+        ? []
+        : [
+            of(
+              'Replication latency to each region',
+              'ms',
+              // Whatever this region replicates to: a pair that is new appears by itself.
+              [
+                [
+                  {
+                    expression: `SEARCH('{AWS/DynamoDB,ReceivingRegion,TableName} MetricName="ReplicationLatency" TableName="${prefix}"', 'Average', ${alarms.period_s})`,
+                    id: 'pairs',
+                    label: '',
+                  },
+                ],
+              ],
+              [alarms.replication_latency_ms, 'alarm']
+            ),
+          ]),
       of('Duplicates and conflicts', 'events per period', [
         atoll(name, 'ingest', 'EventsDuplicate', { stat: 'Sum', label: 'sent again' }),
         atoll(name, 'store', 'EventsAlreadyStored', { stat: 'Sum', label: 'already stored' }),
@@ -158,7 +164,7 @@ module.exports.region = async ({ resolveVariable }) => {
 };
 
 module.exports.across = async ({ resolveVariable }) => {
-  const { alarms, dlqs, functions, name, prefix, processors, regions, stage } = await settings(resolveVariable);
+  const { alarms, dlqs, functions, name, prefix, processors, regions, stage, strong } = await settings(resolveVariable);
   const of = (title, unit, metrics, limit) => chart(stage.home_region, alarms.period_s, title, unit, metrics, limit);
   // One line a region of one metric.
   const each = (make) => regions.map((region) => make({ region, label: region }));
@@ -170,7 +176,7 @@ module.exports.across = async ({ resolveVariable }) => {
       const ids = parts.map((_, index) => id(index)).join(', ');
       return [[{ expression: `${combine}([${ids}])`, label: region, region, id: `line${id('')}` }], ...hidden];
     });
-  const pairs = regions.flatMap((source) =>
+  const pairs = (strong ? [] : regions).flatMap((source) =>
     regions
       .filter((target) => target !== source)
       .map((target) => [
@@ -205,7 +211,7 @@ module.exports.across = async ({ resolveVariable }) => {
       of('Health', 'share of unhealthy answers', each((options) => atoll(name, 'status', 'Unhealthy', { stat: 'Average', ...options })), [0.5, 'alarm']),
     ],
     [
-      // With one region there is no pair to draw.
+      // With one region there is no pair to draw, and none of a strongly consistent table.
       ...(pairs.length ? [of('Replication latency', 'ms', pairs, [alarms.replication_latency_ms, 'alarm'])] : []),
       of('Duplicates', 'events per period', each((options) => atoll(name, 'ingest', 'EventsDuplicate', { stat: 'Sum', ...options }))),
     ],

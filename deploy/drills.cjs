@@ -3,7 +3,7 @@
 // together.
 'use strict';
 
-const { pascal, peerCondition, peerAlarm, on } = require('./alarms.cjs');
+const { pascal, peerCondition, peerAlarm, on, replicating } = require('./alarms.cjs');
 
 // CloudFormation decides by text; the stage file is known when the template is made.
 // A value of its own each: the linter takes conditions that compare the same texts for one.
@@ -48,8 +48,8 @@ module.exports.processing = async ({ resolveVariable }) => {
   return processors.flatMap((name) => [`${pascal(name)}ErrorsAlarm`, `${pascal(name)}QueueAgeAlarm`]).map(on);
 };
 
-// Replication from here is hurt. A region alone replicates to nobody.
+// Replication from here is hurt. A region alone replicates to nobody, and of a strongly consistent table none is told of.
 module.exports.replication = async ({ resolveVariable }) => {
-  const regions = await resolveVariable('self:custom.stage.regions');
-  return regions.map((region) => ({ 'Fn::If': [peerCondition(region), on(peerAlarm(region)), 'FALSE'] }));
+  const regions = await replicating(resolveVariable);
+  return ['FALSE', ...regions.map((region) => ({ 'Fn::If': [peerCondition(region), on(peerAlarm(region)), 'FALSE'] }))];
 };

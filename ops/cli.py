@@ -416,6 +416,9 @@ def policy(
     stage: StageOption = "local",
     apply: Annotated[bool, typer.Option("--apply", help="With what applying a plan needs, besides a dry run.")] = False,
     part: Annotated[int, typer.Option(min=0, help="Only this one of several, where one would be too large.")] = 0,
+    leaving: Annotated[
+        list[str] | None, typer.Option(help="provision: a region whose replica it may remove; repeatable.")
+    ] = None,
 ) -> None:
     """Print the IAM policy that a role needs to run a runbook on a stage, and nothing more than that.
 
@@ -430,8 +433,9 @@ def policy(
 
     settings = load_stage(stage)
     # The name is checked before anybody is asked for the account.
-    policies.grants(runbook, settings, "", apply)
-    document = policies.policy(runbook, settings, settings.account or connect(_enter(stage)).account, apply)
+    policies.grants(runbook, settings, "", apply, leaving or ())
+    account = settings.account or connect(_enter(stage)).account
+    document = policies.policy(runbook, settings, account, apply, leaving or ())
     several = policies.parts(document)
     if part > len(several):
         raise UsageError(f"--part: {part} is too high; accepted: 1 to {len(several)}, or 0 for all in one")
@@ -457,9 +461,10 @@ def _show_outcome(outcome: Any, applied: bool) -> None:
             out.print(_plain(line), highlight=False)
         for warning in plan["warnings"]:
             out.print(f"! {_plain(warning)}", highlight=False)
-        if result["verdict"] == "pass":
-            apply = f"ops run {result['runbook']} --stage {result['stage']} --apply {plan['token']}"
-            out.print(f"to apply it: {apply}", highlight=False, soft_wrap=True)
+        if result["verdict"] == "pass" and any(step["action"] not in ("keep", "refuse") for step in plan["steps"]):
+            from ops.plan import apply_command
+
+            out.print(f"to apply it: {apply_command(plan)}", highlight=False, soft_wrap=True)
     page = os.path.relpath(outcome.page)
     out.print(f"[bold]{result['verdict'].upper()}[/bold]  {page}", highlight=False, soft_wrap=True)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,11 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ops.errors import RefusedError
 
-Action = Literal["create", "change", "delete", "keep", "run", "refuse"]
+# ``change``: what is not finished yet, because the same plan or an earlier one makes it. ``drift``: what is finished
+# and differs from what it should be, by hand or because the stage file says something else now. Both are carried out.
+Action = Literal["create", "change", "drift", "delete", "keep", "run", "refuse"]
 
 
 class Step(BaseModel):
-    """One line of a plan. ``before`` and ``after`` are JSON values; ``keep`` steps change nothing."""
+    """One line of a plan. ``before`` and ``after`` are JSON values; ``keep`` steps change nothing.
+
+    A ``keep`` with a ``before`` is something that nobody asks for and that is left alone.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -78,6 +84,11 @@ class Plan(BaseModel):
         return [step for step in self.steps if step.action == "refuse"]
 
     @property
+    def settled(self) -> bool:
+        """Whether all is as it should be: nothing to change, and nothing refused."""
+        return not self.changes and not self.refusals
+
+    @property
     def token(self) -> str:
         """16 hexadecimal digits that stand for exactly this plan."""
         bound = self.model_dump(mode="json", exclude={"estimates", "warnings"})
@@ -87,6 +98,16 @@ class Plan(BaseModel):
     def record(self) -> dict[str, Any]:
         """The plan as ``result.json`` keeps it, token included."""
         return {**self.model_dump(mode="json"), "token": self.token}
+
+
+def apply_command(record: Mapping[str, Any]) -> str:
+    """The run that makes the same plan again, given its token: with the parameters that the plan was made with."""
+    parts = ["ops", "run", record["runbook"], "--stage", record["stage"]]
+    for name, value in record.get("parameters", {}).items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if text and value is not False:
+            parts += ["-p", f"{name}={text}"]
+    return shlex.join([*parts, "--apply", record["token"]])
 
 
 def authorize(plan: Plan, token: str) -> None:

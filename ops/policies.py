@@ -11,13 +11,14 @@ Which resources an action knows: https://docs.aws.amazon.com/service-authorizati
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.provision.desired import INDEXES, desired_archives
+from ops.provision.table.leaving import check_regions
 from ops.stage import Stage
 
 # Of a managed policy, without white space; the policies within one role may have 10,240 together.
@@ -61,10 +62,14 @@ class Grant:
 
 @dataclass(frozen=True)
 class Names:
-    """The ARNs of a stage's resources, where several: of every region."""
+    """The ARNs of a stage's resources, where several: of every region.
+
+    ``leaving`` are regions that the stage file no longer names and whose replica a role may remove.
+    """
 
     stage: Stage
     account: str
+    leaving: tuple[str, ...] = ()
 
     def at(self, region: str, service: str, *resources: str) -> tuple[str, ...]:
         return tuple(f"arn:aws:{service}:{region}:{self.account}:{resource}" for resource in resources)
@@ -239,6 +244,8 @@ def _provision(names: Names) -> Iterator[Grant]:
     yield Grant("HealthCheckNames", ("route53:ListTagsForResource",), _CHECKS, check)
     yield from _keys(names, "Key", ("kms:DescribeKey",))
     yield from _provision_table(names)
+    yield from _provision_leaving(names)
+    yield from _provision_scaling(names)
     yield from _provision_archives(names)
     yield from _provision_dns(names)
 
@@ -270,6 +277,54 @@ def _provision_table(names: Names) -> Iterator[Grant]:
         ("iam:CreateServiceLinkedRole",),
         (f"arn:aws:iam::{names.account}:role/aws-service-role/{service}/AWSServiceRoleForDynamoDBReplication",),
         behind="dynamodb:UpdateTable",
+        changes=True,
+        condition={"StringEquals": {"iam:AWSServiceName": [service]}},
+    )
+
+
+def _provision_leaving(names: Names) -> Iterator[Grant]:
+    stage = names.stage
+    if stage.table.consistency == "strong":
+        empty = names.at(stage.home_region, "dynamodb", names.table)
+        yield Grant("EmptyTable", ("dynamodb:Scan",), empty)
+    if not names.leaving:
+        return
+    tables = tuple(arn for region in names.leaving for arn in names.at(region, "dynamodb", names.table))
+    reads = ("dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:DescribeContinuousBackups")
+    compared = ("dynamodb:Scan", "dynamodb:BatchGetItem")
+    yield Grant("LeavingTables", reads, tables)
+    yield Grant("ComparedItems", compared, (*tables, *names.everywhere("dynamodb", names.table)))
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2gt_IAM.html
+    deleting = ("dynamodb:DeleteTable", "dynamodb:DeleteTableReplica")
+    yield Grant("DeleteReplicas", deleting, tables, behind="dynamodb:UpdateTable", changes=True)
+
+
+def _provision_scaling(names: Names) -> Iterator[Grant]:
+    """https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html"""
+    if not names.stage.table.autoscaling:
+        return
+    prefix = "application-autoscaling"
+    reads = (f"{prefix}:DescribeScalableTargets", f"{prefix}:DescribeScalingPolicies")
+    yield Grant("Scaling", reads, ("*",), NO_RESOURCE)
+    changing = tuple(f"{prefix}:{one}" for one in ("RegisterScalableTarget", "PutScalingPolicy"))
+    ending = f"{prefix}:DeregisterScalableTarget"
+    targets = names.everywhere(prefix, "scalable-target/*")
+    why = f"a target's id: {GENERATED}"
+    yield Grant("ChangeScaling", (*changing, ending), targets, why, changes=True)
+    if names.leaving:
+        gone = tuple(arn for region in names.leaving for arn in names.at(region, prefix, "scalable-target/*"))
+        yield Grant("EndScaling", (ending,), gone, why, changes=True)
+    alarms = names.everywhere("cloudwatch", f"alarm:TargetTracking-{names.table}*")
+    behind = ("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms")
+    why = "an alarm's name ends with what it is for and an identifier of AWS's"
+    yield Grant("ScalingAlarms", behind, alarms, why, behind=f"{prefix}:PutScalingPolicy", changes=True)
+    service = "dynamodb.application-autoscaling.amazonaws.com"
+    role = f"role/aws-service-role/{service}/AWSServiceRoleForApplicationAutoScaling_DynamoDBTable"
+    yield Grant(
+        "ScalingRole",
+        ("iam:CreateServiceLinkedRole",),
+        (f"arn:aws:iam::{names.account}:{role}",),
+        behind=f"{prefix}:RegisterScalableTarget",
         changes=True,
         condition={"StringEquals": {"iam:AWSServiceName": [service]}},
     )
@@ -393,11 +448,15 @@ COMMANDS: dict[str, tuple[Part, ...]] = {
 }
 
 
-def grants(name: str, stage: Stage, account: str, apply: bool = False) -> list[Grant]:
+def grants(name: str, stage: Stage, account: str, apply: bool = False, leaving: Sequence[str] = ()) -> list[Grant]:
     """What a runbook or command needs on a stage, each with its reason; with ``apply``, what applying needs besides.
 
+    Args:
+        leaving: regions whose replica ``provision`` is to remove.
+
     Raises:
-        UsageError: there is no such runbook or command, or it changes nothing and so has nothing to apply.
+        UsageError: there is no such runbook or command, it changes nothing and so has nothing to apply, or it removes
+            no replica of those regions.
     """
     known = RUNBOOKS | COMMANDS
     if name not in known:
@@ -408,16 +467,20 @@ def grants(name: str, stage: Stage, account: str, apply: bool = False) -> list[G
             if name == "deploy"
             else "What each runbook is for: ops list",
         )
-    names = Names(stage, account)
+    if leaving and (name != "provision" or set(leaving) & set(stage.regions)):
+        raise UsageError(
+            f"--leaving: {', '.join(leaving)}: for provision, and for regions that stage {stage.stage!r} no longer has"
+        )
+    names = Names(stage, account, tuple(check_regions(leaving)))
     made = [grant for part in known[name] for grant in part(names)]
     if apply and not any(grant.changes for grant in made):
         raise UsageError(f"--apply: {name} changes nothing, so it has no plan to apply")
     return [grant for grant in made if apply or not grant.changes]
 
 
-def policy(name: str, stage: Stage, account: str, apply: bool = False) -> Document:
+def policy(name: str, stage: Stage, account: str, apply: bool = False, leaving: Sequence[str] = ()) -> Document:
     """The same as an IAM policy document."""
-    return _document([grant.statement() for grant in grants(name, stage, account, apply)])
+    return _document([grant.statement() for grant in grants(name, stage, account, apply, leaving)])
 
 
 def size(document: Document) -> int:

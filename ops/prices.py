@@ -21,6 +21,16 @@ HOURS_PER_MONTH = 730  # 8,760 hours of a year by 12, as AWS's own calculator co
 # https://aws.amazon.com/privatelink/pricing/, read on 2026-11-22
 INTERFACE_ENDPOINT_USD_PER_ZONE_HOUR = 0.01
 
+# A unit of provisioned capacity; a replicated write unit costs what a write unit does. Storage and what passes between
+# regions come on top. https://aws.amazon.com/dynamodb/pricing/provisioned/, and for the replicated ones
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/global-tables-billing.html; read on 2026-11-22
+READ_CAPACITY_USD_PER_HOUR = 0.00013
+WRITE_CAPACITY_USD_PER_HOUR = 0.00065
+
+# A new replica of a table that holds items is charged as a restore of that many GB, and for their way between regions.
+# https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; read on 2026-11-22
+TABLE_RESTORE_USD_PER_GB = 0.15
+
 # Events to targets that EventBridge delivers, a second, by default. A replay is delivered at this rate at most.
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html (invocations throttle limit)
 _INVOCATIONS_PER_S = {

@@ -65,12 +65,99 @@ class ProcessorSettings(_Section):
     visibility_timeout_s: int = Field(ge=1, le=43200)
 
 
+class Scaling(_Section):
+    """Between which capacity units autoscaling moves, to keep their use at ``target_percent``.
+
+    DynamoDB takes targets of 20 to 90 %:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/AutoScaling.html
+    """
+
+    min: int = Field(ge=1)
+    max: int = Field(ge=1)
+    target_percent: int = Field(ge=20, le=90)
+    initial: int | None = Field(
+        default=None, ge=1, description="what a table begins with when it leaves on demand: its peak; null: min"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Scaling:
+        if self.max < self.min:
+            raise ValueError(f"max: {self.max} is less than min: {self.min}")
+        if self.initial is not None and not self.min <= self.initial <= self.max:
+            raise ValueError(f"initial: {self.initial} is not between min: {self.min} and max: {self.max}")
+        return self
+
+    @property
+    def first(self) -> int:
+        return self.min if self.initial is None else self.initial
+
+
+class CapacitySettings(_Section):
+    """Provisioned capacity of the table and of each of its indexes. Reads may differ by replica; writes cannot, because
+    every replica takes every write."""
+
+    read: Scaling
+    read_in: dict[Region, Scaling] = {}
+    write: Scaling
+
+    def read_of(self, region: str) -> Scaling:
+        return self.read_in.get(region, self.read)
+
+
+# Where a table may be strongly consistent across regions: within one of these.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2globaltables_HowItWorks.html (MRSC), and
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-dynamodb-globaltable-globaltablewitness.html
+REGION_SETS: dict[str, tuple[str, ...]] = {
+    "US": ("us-east-1", "us-east-2", "us-west-2"),
+    "EU": ("eu-west-1", "eu-west-2", "eu-west-3", "eu-central-1"),
+    "AP": ("ap-northeast-1", "ap-northeast-2", "ap-northeast-3"),
+}
+STRONG_REGIONS = 3
+
+
 class TableSettings(_Section):
     """The global table; provisioned by the ``provision`` runbook, never by the regional stack."""
 
     event_retention_days: int = Field(ge=1, le=3650)
     point_in_time_recovery: bool
     deletion_protection: bool
+    capacity: CapacitySettings | None = Field(default=None, description="null: on demand")
+    autoscaling: bool = Field(default=True, description="false for a cloud without Application Auto Scaling")
+    consistency: Literal["eventual", "strong"] = Field(
+        default="eventual", description="across regions; a table keeps the one that its replicas were made with"
+    )
+    witness: Region | None = Field(default=None, description="the third region of a strong table with two replicas")
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> TableSettings:
+        if self.capacity is not None and not self.autoscaling:
+            raise ValueError(
+                "capacity: a global table's provisioned capacity is autoscaled, and autoscaling is false here"
+            )
+        if self.witness is not None and self.consistency != "strong":
+            raise ValueError(f"witness: {self.witness!r}, but only a table whose consistency is strong has one")
+        return self
+
+    def require_regions(self, regions: list[str]) -> None:
+        """Raise ValueError when ``regions`` cannot have this table."""
+        if self.capacity is not None and (strangers := sorted(set(self.capacity.read_in) - set(regions))):
+            raise ValueError(f"table: capacity: read_in: {', '.join(strangers)}: not one of regions {regions}")
+        if self.consistency != "strong":
+            return
+        members = [*regions, *([self.witness] if self.witness else [])]
+        listed = "; ".join(f"{name}: {', '.join(of)}" for name, of in REGION_SETS.items())
+        if self.witness in regions:
+            raise ValueError(f"table: witness: {self.witness!r} is one of regions, and a witness holds no replica")
+        if len(members) != STRONG_REGIONS:
+            count = f"{len(regions)} region{'' if len(regions) == 1 else 's'}"
+            raise ValueError(
+                f"table: consistency: strong needs exactly {STRONG_REGIONS} regions, or 2 and a witness; "
+                f"the stage has {count} and {'a' if self.witness else 'no'} witness"
+            )
+        if not any(set(members) <= set(of) for of in REGION_SETS.values()):
+            raise ValueError(
+                f"table: consistency: strong needs all of {', '.join(members)} in one set of regions ({listed})"
+            )
 
 
 class IdempotencySettings(_Section):
@@ -317,6 +404,9 @@ class Stage(_Section):
             raise ValueError(f"domain: certificates: they must be named for each of regions {self.regions}")
         if self.network is not None:
             self.network.require_prefix_lists(self.regions)
+        self.table.require_regions(self.regions)
+        if self.table.consistency == "strong" and self.local_cloud is not None:
+            raise ValueError("table: consistency: strong: the local cloud replicates eventually only")
         return self
 
     @model_validator(mode="after")

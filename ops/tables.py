@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ops.markup import VERDICT_WORDS, Html, badge, figure, figures, number, split_unit, tick
+from ops.plan import apply_command
 
 if TYPE_CHECKING:
     from ops.plan import Plan
@@ -102,9 +103,10 @@ def plan_table(plan: Plan | Mapping[str, Any], applied: bool = False) -> Html:
     record: Mapping[str, Any] = plan if isinstance(plan, Mapping) else plan.record()
     steps = record["steps"]
     changing = [s for s in steps if s["action"] not in ("keep", "refuse")]
-    kept = sum(1 for step in steps if step["action"] == "keep")
+    kept = sum(1 for step in steps if step["action"] == "keep" and step.get("before") is None)
     columns = [c for c in ("action", "resource", "region", "detail") if any(step.get(c) for step in steps)]
-    shown = [step for step in steps if step["action"] != "keep"] or steps
+    # A `keep` with a `before` is no resource as it should be, but one that is left alone.
+    shown = [step for step in steps if step["action"] != "keep" or step.get("before") is not None] or steps
     listing = table(shown, f"Plan: {_plural(len(changing), 'change')}", columns, empty="the plan has no steps")
     parts = [listing.html]
     if kept and len(shown) < len(steps):
@@ -120,7 +122,7 @@ def plan_table(plan: Plan | Mapping[str, Any], applied: bool = False) -> Html:
         parts.append(f'<p class="at-token">{escape(said)}</p>')
         text = f"{listing.text}\n{said}"
     elif changing:
-        command = f"ops run {record['runbook']} --stage {record['stage']} --apply {record['token']}"
+        command = apply_command(record)
         parts.append(f'<p class="at-token">To apply exactly this plan: <code>{escape(command)}</code></p>')
         text = f"{listing.text}\nTo apply exactly this plan: {command}"
     else:

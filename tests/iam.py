@@ -16,6 +16,8 @@ Context = Mapping[str, list[str]]
 _ACTIONS = {"sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
 _PREFIXES = {"monitoring": "cloudwatch"}
 NO_RESOURCE = {
+    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DescribeScalingPolicies",
     "cloudwatch:GetMetricData",
     "events:ListArchives",
     "fis:ListExperiments",
@@ -42,6 +44,7 @@ def action_of(model: Any) -> str:
 # By service and a parameter that its calls have, the first that fits: what they address.
 _RESOURCES = (
     ("apigateway", "ApiId", ""),  # the path itself
+    ("application-autoscaling", "ResourceId", "scalable-target/0ec5aa0b"),
     ("cloudformation", "StackName", "stack/{StackName}/00000000-0000-0000-0000-000000000000"),
     ("dynamodb", "IndexName", "table/{TableName}/index/{IndexName}"),
     ("dynamodb", "TableName", "table/{TableName}"),

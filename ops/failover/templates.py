@@ -110,7 +110,7 @@ def stop_alarms(stage: Stage, parts: Sequence[str]) -> tuple[str, ...]:
     if not stage.has_drill_resources:
         return ()
     hurt = set(parts)
-    if "replication" in parts and getattr(stage.table, "consistency", "eventual") == "strong":
+    if "replication" in parts and stage.table.consistency == "strong":
         # A replica that is cut off takes no write and no strong read then: the whole region is hurt.
         hurt |= {"api", "processing"}
     spared = [ALWAYS, *(part for part in GUARDED if part not in hurt)]

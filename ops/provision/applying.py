@@ -11,7 +11,8 @@ from ops.aws import Cloud, explained
 from ops.errors import OpsError
 from ops.plan import Outcome, Plan, Report, authorize
 from ops.provision.desired import RUNBOOK
-from ops.provision.writers import WRITERS, Waits
+from ops.provision.waits import Waits
+from ops.provision.writers import WRITERS
 
 Progress = Callable[[str], None]
 

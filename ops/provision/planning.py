@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ops.aws import Cloud
-from ops.plan import Action, Plan, Step
+from ops.plan import Plan, Step
 from ops.prices import (
     HEALTH_CHECK_OPTION_USD_PER_MONTH,
     HEALTH_CHECK_USD_PER_MONTH,
     HOSTED_ZONE_USD_PER_MONTH,
+    TABLE_RESTORE_USD_PER_GB,
 )
 from ops.provision.desired import (
-    INDEXES,
-    KEYS,
     RUNBOOK,
-    TTL_ATTRIBUTE,
     check_name,
     desired_archives,
     desired_encryption,
     desired_name,
     desired_probe,
     desired_record,
-    desired_shape,
 )
-from ops.provision.keys import AWS_MANAGED, AWS_OWNED
-from ops.provision.world import COMING_UP, HealthCheck, RegionState, Table, World, observe
+from ops.provision.keys import AWS_OWNED
+from ops.provision.steps import step as _step
+from ops.provision.table.leaving import check_regions
+from ops.provision.table.planning import copied_bytes, deleted, table_steps, table_warnings
+from ops.provision.table.planning import own_key as _own_key
+from ops.provision.table.scaling import usd_per_month
+from ops.provision.world import HealthCheck, World, observe
 from ops.stage import Stage
 
 
-def plan(cloud: Cloud) -> Plan:
-    """What would be created, changed or deleted to make the world what the stage file says; read-only."""
-    return decide(cloud.stage, observe(cloud))
+def plan(cloud: Cloud, remove_replicas: Sequence[str] = (), *, sleep: Callable[[float], None] = time.sleep) -> Plan:
+    """What would be created, changed or deleted to make the world what the stage file says; read-only.
+
+    Args:
+        remove_replicas: regions, no longer the stage's, whose replica of the table is to be deleted. The tables are
+            compared whole for it.
+
+    Raises:
+        UsageError: one of them is no region.
+    """
+    return decide(cloud.stage, observe(cloud, check_regions(remove_replicas), sleep))
 
 
 def decide(stage: Stage, world: World) -> Plan:
@@ -39,29 +51,47 @@ def decide(stage: Stage, world: World) -> Plan:
     steps = [
         *_stack_steps(stage, world),
         *_key_steps(stage, world),
-        *_table_steps(stage, world),
+        *table_steps(stage, world),
         *_archive_steps(stage, world),
         *_dns_steps(stage, world),
     ]
-    result = Plan(runbook=RUNBOOK, stage=stage.stage, account=world.account, regions=stage.regions, steps=steps)
-    new_replicas = sum(step.action == "create" and step.resource.startswith("replica ") for step in steps)
+    result = Plan(
+        runbook=RUNBOOK,
+        stage=stage.stage,
+        account=world.account,
+        regions=stage.regions,
+        parameters={"remove_replicas": list(world.leaving)},
+        steps=steps,
+    )
     return result.model_copy(
         update={
-            "estimates": {"changes": len(result.changes), "new_replicas": new_replicas, **_estimates(result.changes)},
+            "estimates": {"changes": len(result.changes), **_replica_estimates(stage, world, result.changes)}
+            | _estimates(result.changes),
             "warnings": _warnings(stage, world),
         }
     )
 
 
-# What a table is once KMS no longer lets DynamoDB use its key.
-_WITHOUT_KEY = {"INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVING", "ARCHIVED"}
-
 # What a change usually takes on AWS, in seconds. A replica: "a few minutes for an empty table, or up to several hours
 # for large tables" (CloudFormation user guide, AWS::DynamoDB::GlobalTable, Replicas); a DNS change: within 60 s
 # (https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-creating.html). The others are calls
 # that are answered in seconds, with a margin.
-_USUAL_S = {"replica": 300, "table": 60, "encryption": 60, "zone": 60, "name": 60, "record": 60}
+_USUAL_S = {"replica": 300, "replicas": 300, "table": 60, "encryption": 60, "zone": 60, "name": 60, "record": 60}
 _CALL_S = 5
+
+
+def _replica_estimates(stage: Stage, world: World, changes: list[Step]) -> dict[str, Any]:
+    """How many replicas there will be more, and what they are filled with."""
+    made = [step for step in changes if step.action == "create"]
+    new = sum(step.resource.startswith("replica ") for step in made)
+    new += sum(len(step.after["replicas"]) for step in made if step.resource.startswith("replicas "))
+    copied = copied_bytes(stage, world) if new else 0
+    return {
+        "new_replicas": new,
+        "copied_bytes": copied,
+        "cost_usd": copied / 2**30 * TABLE_RESTORE_USD_PER_GB,
+        **deleted(changes, world),
+    }
 
 
 def _estimates(changes: list[Step]) -> dict[str, Any]:
@@ -76,6 +106,8 @@ def _estimates(changes: list[Step]) -> dict[str, Any]:
             probe = step.after if step.action == "create" else step.before
             options = (probe["Type"] == "HTTPS") + (probe["RequestInterval"] == 10)
             monthly += sign * (HEALTH_CHECK_USD_PER_MONTH + options * HEALTH_CHECK_OPTION_USD_PER_MONTH)
+        elif kind == "scaling":
+            monthly += usd_per_month(step.after) - usd_per_month(step.before)
     return {
         "duration_s": sum(_USUAL_S.get(step.resource.partition(" ")[0], _CALL_S) for step in changes),
         "cost_usd_per_month": monthly,
@@ -110,129 +142,6 @@ def _key_steps(stage: Stage, world: World) -> list[Step]:
         else:
             steps.append(Step(action="keep", resource=resource, region=region, detail=state.key.arn))
     return steps
-
-
-def _own_key(stage: Stage, state: RegionState) -> str | None:
-    """The stage's own key in a region, by its alias as long as it is not there (which is refused)."""
-    return state.key.arn if state.key else stage.key_alias
-
-
-def _step(resource: str, region: str | None, before: Any, after: Any, detail: str = "") -> Step:
-    """Create what is absent (``before`` None), change what differs, keep what is equal."""
-    action: Action = "keep" if before == after else "create" if before is None else "change"
-    if action == "keep":
-        return Step(action=action, resource=resource, region=region)
-    if action == "change":
-        detail = difference(before, after)
-    return Step(action=action, resource=resource, region=region, detail=detail, before=before, after=after)
-
-
-def _table_steps(stage: Stage, world: World) -> list[Step]:
-    name, home = stage.table_name, stage.home_region
-    tables = {region: state.table for region, state in world.regions.items()}
-    own = tables[home]
-    refused = [*_table_refusals(stage, tables), *_encryption_refusals(stage, world)]
-    if refused:
-        return refused
-    key = _own_key(stage, world.regions[home])
-    shape, wanted_shape = None, desired_shape()
-    if own is None and key is not None:
-        wanted_shape |= {"encryption": key}
-    if own is not None:
-        # Indexes that are not ours are none of our business.
-        shape = own.shape() | {"indexes": {i: k for i, k in own.indexes.items() if i in INDEXES}}
-    steps = [_step(f"table {name}", home, shape, wanted_shape, "on demand, with streams")]
-    steps.append(_step(f"ttl {name}", home, {"attribute": own.ttl} if own else None, {"attribute": TTL_ATTRIBUTE}))
-    # Before a replica is added: all of them have a key of the same kind.
-    steps += _encryption_steps(stage, world)
-    for region in stage.regions:
-        if region != home:
-            status, key = own.replicas.get(region) if own else None, _own_key(stage, world.regions[region])
-            detail = f"of the table in {home}{f', under {key}' if key else ''}"
-            steps.append(_step(f"replica {name}", region, status, "ACTIVE", detail))
-    for region in stage.regions:
-        table = tables[region]
-        wanted = {"deletion_protection": stage.table.deletion_protection}
-        before = {"deletion_protection": table.deletion_protection} if table else {"deletion_protection": False}
-        steps.append(_step(f"protection {name}", region, before, wanted))
-        wanted = {"point_in_time_recovery": stage.table.point_in_time_recovery}
-        before = {"point_in_time_recovery": table.recovery if table else False}
-        steps.append(_step(f"recovery {name}", region, before, wanted))
-    return steps
-
-
-def _table_refusals(stage: Stage, tables: dict[str, Table | None]) -> list[Step]:
-    """What no API call can bring to the desired state without losing data."""
-    name, home = stage.table_name, stage.home_region
-    own, refused = tables[home], []
-
-    def refuse(region: str, detail: str, before: Any = None, after: Any = None) -> None:
-        refused.append(
-            Step(action="refuse", resource=f"table {name}", region=region, detail=detail, before=before, after=after)
-        )
-
-    if own is not None and own.keys != KEYS:
-        refuse(home, "its key schema is another, and a key schema cannot be changed", own.keys, KEYS)
-    for index, keys in INDEXES.items():
-        if own is not None and own.indexes.get(index, keys) != keys:
-            refuse(home, f"index {index} has other keys; delete the index, then plan again", own.indexes[index], keys)
-    for region, table in tables.items():
-        status = own.replicas.get(region) if own else None
-        if region == home:
-            continue
-        if table is not None and status is None:
-            refuse(region, f"a table of this name stands alone here; it is no replica of the one in {home}")
-        elif status is not None and status != "ACTIVE" and status not in COMING_UP:
-            refuse(region, f"the replica is {status}; see the divergence runbook before you touch it")
-    return refused
-
-
-def _encryption_steps(stage: Stage, world: World) -> list[Step]:
-    """One step for the whole table, because DynamoDB changes the keys of all its replicas in one call."""
-    held, wanted = _encryption(stage, world)
-    if stage.key_alias is None or not held:
-        return []
-    return [_step(f"encryption {stage.table_name}", stage.home_region, held, wanted)]
-
-
-def _encryption(stage: Stage, world: World) -> tuple[dict[str, str], dict[str, str]]:
-    """Region -> the key that its replica has, and the one that it should have; regions without a replica are absent."""
-    held = {region: state.table.encryption for region, state in world.regions.items() if state.table}
-    wanted = {r: desired_encryption(_own_key(stage, world.regions[r]), key) for r, key in held.items()}
-    return held, wanted
-
-
-def _encryption_refusals(stage: Stage, world: World) -> list[Step]:
-    """What DynamoDB would refuse: every replica has a key of the same kind, and only all together get others.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/globaltables-security.html
-    """
-    name, home = stage.table_name, stage.home_region
-    own = world.regions[home].table
-    if own is None:
-        return []
-    held, wanted = _encryption(stage, world)
-    strangers = sorted(set(own.replicas) - set(stage.regions))
-    detail = None
-    if own.status in _WITHOUT_KEY:
-        detail = f"it is {own.status}: enable {own.encryption} and its policy again, then plan again"
-    elif held != wanted and strangers:
-        detail = (
-            f"{difference(held, wanted)}; the keys of all replicas are set in one call, and {', '.join(strangers)} is "
-            "no region of the stage and has none; add it to the stage file or remove that replica, then plan again"
-        )
-    elif (
-        stage.key_alias is None
-        and own.encryption not in (AWS_OWNED, AWS_MANAGED)
-        and any(region not in own.replicas for region in stage.regions if region != home)
-    ):
-        detail = (
-            f"it is under {own.encryption}, so a new replica needs a customer-managed key too, and the stage has none; "
-            "set encryption.customer_managed_key, deploy, then plan again"
-        )
-    if detail is None:
-        return []
-    return [Step(action="refuse", resource=f"encryption {name}", region=home, detail=detail, before=held, after=wanted)]
 
 
 def _archive_steps(stage: Stage, world: World) -> list[Step]:
@@ -296,18 +205,9 @@ def _dns_steps(stage: Stage, world: World) -> list[Step]:
 def _warnings(stage: Stage, world: World) -> list[str]:
     strangers = [name or "(simple)" for name in world.records if name not in stage.regions]
     found = [f"record {stage.dns.record}: {name} is no region of the stage; it is left alone" for name in strangers]
-    own = world.regions[stage.home_region].table
-    for region in sorted(set(own.replicas) - set(stage.regions)) if own else []:
-        found.append(
-            f"table {stage.table_name}: it has a replica in {region}, no region of the stage; it is left alone"
-        )
-    if own and any(own.replicas.get(region) is None for region in stage.regions if region != stage.home_region):
-        found.append("a replica of a table that holds items may take hours, not the minutes that are estimated")
     if stage.key_alias is None:
         found += _under_other_keys(stage, world)
-    if not stage.table.deletion_protection:
-        found.append(f"table {stage.table_name}: deletion protection is off for this stage")
-    return found
+    return [*found, *table_warnings(stage, world)]
 
 
 def _under_other_keys(stage: Stage, world: World) -> list[str]:
@@ -328,11 +228,3 @@ def usable(ours: list[HealthCheck], wanted: dict[str, Any]) -> HealthCheck | Non
     """The health check to go on with: Route 53 changes neither type nor interval of one that exists."""
     fit = [c for c in ours if all(c.config[f] == wanted[f] for f in ("Type", "RequestInterval"))]
     return fit[-1] if fit else None
-
-
-def difference(before: Any, after: Any) -> str:
-    """The fields that differ, with both values."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return f"is {before}, should be {after}"
-    names = [name for name in after if before.get(name) != after[name]]
-    return "; ".join(f"{name} is {before.get(name)}, should be {after[name]}" for name in names)

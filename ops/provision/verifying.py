@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ops.aws import Cloud
 from ops.plan import Step
-from ops.provision.desired import INDEXES, KEYS, TTL_ATTRIBUTE
-from ops.provision.planning import decide, difference
+from ops.provision.desired import INDEXES, KEYS
+from ops.provision.planning import decide
+from ops.provision.steps import difference
+from ops.provision.table.desired import desired_billing, desired_ttl
 from ops.provision.world import observe
 from ops.record import Check
 
@@ -19,9 +21,14 @@ def verify(cloud: Cloud) -> list[Check]:
         checks.append(Check(name, step.action == "keep", _seen(step)))
     for region, state in world.regions.items():
         table = state.table
-        ok = table is not None and table.status == "ACTIVE" and table.ttl == TTL_ATTRIBUTE
+        ok = table is not None and table.status == "ACTIVE" and table.ttl == desired_ttl(cloud.stage)
         ok = ok and table is not None and INDEXES.items() <= table.indexes.items() and table.keys == KEYS
-        seen = f"{table.status}, TTL on {table.ttl}, indexes {', '.join(table.indexes)}" if table else "absent"
+        ok = ok and table is not None and table.billing == desired_billing(cloud.stage)
+        seen = (
+            f"{table.status}, TTL on {table.ttl}, {table.billing}, indexes {', '.join(table.indexes)}"
+            if table
+            else "absent"
+        )
         checks.append(Check(f"data of table {cloud.stage.table_name} in {region}", ok, seen))
     return checks
 

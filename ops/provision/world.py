@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,28 +15,10 @@ from ops.aws import Cloud, error_code, explained
 from ops.fanout import each
 from ops.provision.desired import desired_archives
 from ops.provision.keys import AWS_OWNED, Key, find_key, identify
-
-# A replica in one of these states becomes ACTIVE without us.
-COMING_UP = {"CREATING", "UPDATING"}
-
-
-@dataclass(frozen=True)
-class Table:
-    """One region's replica, in the terms in which it is desired."""
-
-    status: str
-    keys: dict[str, str]
-    indexes: dict[str, dict[str, str]]
-    billing: str
-    stream: str | None
-    deletion_protection: bool
-    replicas: dict[str, str]
-    ttl: str | None
-    recovery: bool
-    encryption: str = AWS_OWNED  # the key's ARN, or one of the constants in ``keys``
-
-    def shape(self) -> dict[str, Any]:
-        return {"keys": self.keys, "indexes": self.indexes, "billing": self.billing, "stream": self.stream}
+from ops.provision.table.desired import is_strong
+from ops.provision.table.leaving import Leaving, examine
+from ops.provision.table.scaling import Settings, find_scaling
+from ops.provision.table.world import Table, find_table, holds_items
 
 
 @dataclass(frozen=True)
@@ -68,7 +52,7 @@ class RegionState:
     """What one region has. ``domain``, the name of its API, is None when the regional stack does not serve; ``stack``
     says why. With a domain of the stage's, the latency record leads to ``shared_target`` and the API's own name to
     ``own_target``; without one, the API's name is the generated one, and DNS knows it. ``key`` is looked for where the
-    stage asks for one of its own."""
+    stage asks for one of its own. ``scaling`` is the capacity that is autoscaled."""
 
     stack: str
     domain: str | None
@@ -77,6 +61,7 @@ class RegionState:
     shared_target: str | None = None
     own_target: str | None = None
     key: Key | None = None
+    scaling: Settings | None = None
 
     @property
     def target(self) -> str | None:
@@ -86,7 +71,11 @@ class RegionState:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that provisioning looks at, read once."""
+    """Everything that provisioning looks at, read once.
+
+    ``leaving`` are the regions whose replica is to go. ``holds_items`` is looked for where it decides something: in a
+    table without replicas that is to become strongly consistent.
+    """
 
     account: str
     regions: dict[str, RegionState]
@@ -94,14 +83,17 @@ class World:
     health_checks: dict[str, list[HealthCheck]]
     records: dict[str, dict[str, Any]]
     names: dict[str, dict[str, Any]] = field(default_factory=dict)  # the simple records of the regions' own names
+    leaving: dict[str, Leaving] = field(default_factory=dict)
+    holds_items: bool = False
 
 
-def observe(cloud: Cloud) -> World:
-    """Read all that the desired state speaks of; changes nothing."""
+def observe(cloud: Cloud, remove_replicas: Sequence[str] = (), sleep: Callable[[float], None] = time.sleep) -> World:
+    """Read all that the desired state speaks of, and what the replicas that are to go hold; changes nothing."""
     stage = cloud.stage
     with explained(f"reading what stage {stage.stage!r} has"):
         regions = each(stage.regions, lambda region: _observe_region(cloud, region))
         zones = find_zones(cloud)
+        own = regions[stage.home_region].table
         return World(
             account=cloud.account,
             regions=regions,
@@ -109,6 +101,11 @@ def observe(cloud: Cloud) -> World:
             health_checks=find_health_checks(cloud),
             records=find_records(cloud, zones[0]) if zones else {},
             names=find_names(cloud, zones[0]) if zones else {},
+            leaving={region: examine(cloud, region, sleep) for region in remove_replicas},
+            holds_items=own is not None
+            and is_strong(stage)
+            and not own.replicas
+            and holds_items(cloud, stage.home_region),
         )
 
 
@@ -116,46 +113,18 @@ def _observe_region(cloud: Cloud, region: str) -> RegionState:
     found = stack.read(cloud, region)
     wanted = desired_archives(cloud.stage, cloud.account, region)
     archives = {name: archive for name in wanted if (archive := find_archive(cloud, region, name))}
-    table, key = find_table(cloud, region), find_key(cloud, region)
+    table, key, scaling = find_table(cloud, region), find_key(cloud, region), find_scaling(cloud, region)
     if not found.serving or found.api_id is None:
-        return RegionState(found.status, None, table, archives, key=key)
+        return RegionState(found.status, None, table, archives, key=key, scaling=scaling)
     own_name = cloud.stage.regional_host(region)
     if own_name is None:
         domain = f"{found.api_id}.execute-api.{region}.amazonaws.com"
-        return RegionState(found.status, domain, table, archives, key=key)
+        return RegionState(found.status, domain, table, archives, key=key, scaling=scaling)
     shared, own = found.outputs.get("SharedDomainTarget"), found.outputs.get("RegionalDomainTarget")
     if shared is None or own is None:
-        return RegionState(f"{found.status} without the stage's domain", None, table, archives, key=key)
-    return RegionState(found.status, own_name, table, archives, shared, own, key)
-
-
-def find_table(cloud: Cloud, region: str) -> Table | None:
-    dynamodb, name = cloud.client("dynamodb", region), cloud.stage.table_name
-    try:
-        table = dynamodb.describe_table(TableName=name)["Table"]
-        ttl = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-        backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
-    except ClientError as error:
-        if error_code(error) in ("ResourceNotFoundException", "TableNotFoundException"):
-            return None
-        raise
-    stream, sse = table.get("StreamSpecification", {}), table.get("SSEDescription", {})
-    recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
-    return Table(
-        status=table["TableStatus"],
-        keys={k["AttributeName"]: k["KeyType"] for k in table["KeySchema"]},
-        indexes={
-            index["IndexName"]: {k["AttributeName"]: k["KeyType"] for k in index["KeySchema"]}
-            for index in table.get("GlobalSecondaryIndexes", [])
-        },
-        billing=table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
-        stream=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
-        deletion_protection=bool(table.get("DeletionProtectionEnabled")),
-        replicas={r["RegionName"]: r.get("ReplicaStatus", "ACTIVE") for r in table.get("Replicas", [])},
-        ttl=ttl.get("AttributeName") if ttl.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else None,
-        recovery=recovery == "ENABLED",
-        encryption=identify(cloud, region, sse.get("KMSMasterKeyArn") if sse.get("Status") != "DISABLED" else None),
-    )
+        status = f"{found.status} without the stage's domain"
+        return RegionState(status, None, table, archives, key=key, scaling=scaling)
+    return RegionState(found.status, own_name, table, archives, shared, own, key, scaling)
 
 
 def find_archive(cloud: Cloud, region: str, name: str) -> Archive | None:

@@ -174,11 +174,10 @@ def test_region_is_unhealthy_when_any_of_its_alarms_but_a_dlqs_is_on(
     assert len(composite["AlarmRule"]) <= 10_240  # PutCompositeAlarm's limit
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_generated_parts_follow_the_list_of_regions(count: int) -> None:
-    regions = ["us-east-1", "ap-south-1", "eu-west-1", "sa-east-1"][:count]
+def generated(regions: list[str], consistency: str = "eventual") -> Any:
     alarms = load_stage("prod").alarms.model_dump()
     values = {
+        "self:custom.stage.table": {"consistency": consistency},
         "self:custom.stage.regions": regions,
         "self:custom.stage.alarms": alarms,
         "self:custom.prefix": "atoll-unit",
@@ -192,7 +191,13 @@ def test_generated_parts_follow_the_list_of_regions(count: int) -> None:
         ".then(([Conditions, Resources, terms]) => console.log(JSON.stringify({ Conditions, Resources, terms })));"
     )
     done = subprocess.run(["node", "-e", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    made = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_generated_parts_follow_the_list_of_regions(count: int) -> None:
+    regions = ["us-east-1", "ap-south-1", "eu-west-1", "sa-east-1"][:count]
+    made = generated(regions)
     for region in regions:
         stack = Stack(made, region)
         pairs = {alarm["Dimensions"][1]["Value"] for alarm in stack.of_type(ALARM).values()}
@@ -201,6 +206,13 @@ def test_generated_parts_follow_the_list_of_regions(count: int) -> None:
         terms = stack.value(resolved(made | {"Outputs": asked}, region)["Outputs"]["Rule"]["Value"])
         names = {alarm["AlarmName"] for alarm in stack.of_type(ALARM).values()}
         assert sorted(terms) == sorted(["FALSE", *(f'ALARM("{name}")' for name in names)])
+
+
+def test_generated_parts_of_a_strongly_consistent_table_have_no_replication_latency() -> None:
+    made = generated(["us-east-1", "us-east-2", "us-west-2"], "strong")
+    assert (made["Conditions"], made["Resources"]) == ({}, {})
+    assert made["terms"]
+    assert not any("Fn::If" in term for term in made["terms"])
 
 
 # --- decided on recorded series -----------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 
-from ops.stage import load_stage, stage_names
+from ops.stage import ROOT, load_stage, stage_file, stage_names
 from tests.template import Stack
 from tests.unit.deploy import metricmath, metrics
 
@@ -181,3 +183,19 @@ def test_every_processor_function_and_dlq_is_on_the_dashboards(
     names = [one["QueueName"] for one in stack.of_type("AWS::SQS::Queue").values()]
     names += [one["FunctionName"] for one in stack.of_type("AWS::Lambda::Function").values()]
     assert [name for name in names if f'"{name}"' not in text] == []
+
+
+@pytest.mark.parametrize(("consistency", "drawn"), [("eventual", True), ("strong", False)])
+def test_replication_latency_is_drawn_where_the_table_has_one(consistency: str, drawn: bool) -> None:
+    prod = yaml.safe_load(stage_file("prod").read_text(encoding="utf-8"))
+    prod["table"]["consistency"] = consistency
+    custom = {"stage": prod, "prefix": "atoll-unit", "functions": ["ingest"], "processors": ["store"], "dlqs": ["bus"]}
+    values = {f"self:custom.{name}": value for name, value in custom.items()}
+    script = (
+        f"const values = {json.dumps(values)}; const made = require('./deploy/dashboards.cjs');"
+        "const variables = { resolveVariable: async (name) => values[name] };"
+        "Promise.all(['region', 'across'].map((part) => made[part](variables)))"
+        ".then((bodies) => console.log(JSON.stringify(bodies)));"
+    )
+    done = subprocess.run(["node", "-e", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert ["ReplicationLatency" in json.dumps(body) for body in json.loads(done.stdout)] == [drawn, drawn]

@@ -113,6 +113,9 @@ class Calls:
 class GlobalTables:
     """ReplicaUpdates, Replicas and changes of keys: a replica is a table of moto's elsewhere; data is not copied.
 
+    Refused as DynamoDB does: a replica of a table whose writes are provisioned and not autoscaled, removing one that is
+    protected, and what a strongly consistent group cannot be. ``status`` is of the others than the home region.
+
     ``keys``: what a table was brought under after it was made. DynamoDB takes its time over that, and leaves the table
     ACTIVE meanwhile: each region tells of the new key at the third question.
     """
@@ -122,10 +125,13 @@ class GlobalTables:
         self.status: dict[str, str] = {}
         self.keys: dict[str, str] = {}
         self.changing: dict[str, int] = {}
+        self.strong = False
+        self.witness: str | None = None
 
     def update_table(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
         request, home = json.loads(params["body"]), context["client_region"]
         name, refusal, updates = request["TableName"], None, request.get("ReplicaUpdates", [])
+        self._bill(request)
         if "SSESpecification" in request:
             refusal = "Customer Managed CMKs can only be updated through ReplicaUpdates" if self.status else None
             if refusal is None:
@@ -138,15 +144,64 @@ class GlobalTables:
                 refusal = "KMSMasterKeyId must be specified for each replica."
             else:
                 self._take(keys)
-        for create in [update["Create"] for update in updates if "Create" in update]:
+        created = [update["Create"] for update in updates if "Create" in update]
+        refusal = refusal or self._refusal(request, home, created)
+        for create in [] if refusal else created:
             region, key = create["RegionName"], create.get("KMSMasterKeyId")
             if (key is None) != (self.key(home, name) is None) or (key and f":{region}:" not in key):
                 refusal = "KMSMasterKeyId must be specified for each replica."
             else:
                 self._create(name, home, region, key)
+        if created and not refusal:
+            self._join(request)
+        for region in [] if refusal else [update["Delete"]["RegionName"] for update in updates if "Delete" in update]:
+            refusal = self._delete(name, region)
         if refusal:
             return SimpleNamespace(status_code=400), {"Error": {"Code": "ValidationException", "Message": refusal}}
         return SimpleNamespace(status_code=200), {"TableDescription": {}}
+
+    def _bill(self, request: dict[str, Any]) -> None:
+        """A change of billing is the whole group's."""
+        change = {part: value for part, value in request.items() if part != "TableName"}
+        for region in self.status if "BillingMode" in request else ():
+            self.client("dynamodb", region).update_table(TableName=request["TableName"], **change)
+
+    def _join(self, request: dict[str, Any]) -> None:
+        self.strong = request.get("MultiRegionConsistency") == "STRONG"
+        self.witness = next((w["Create"]["RegionName"] for w in request.get("GlobalTableWitnessUpdates", [])), None)
+
+    def _delete(self, name: str, region: str) -> str | None:
+        client = self.client("dynamodb", region)
+        if self.strong:
+            return "A single replica cannot be deleted from an MRSC global table"
+        if client.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
+            return "Resource cannot be deleted as it is currently protected against deletion."
+        client.delete_table(TableName=name)
+        del self.status[region]
+        return None
+
+    def _refusal(self, request: dict[str, Any], home: str, created: list[dict[str, Any]]) -> str | None:
+        """Why no replica can be made."""
+        client, name = self.client("dynamodb", home), request["TableName"]
+        table = client.describe_table(TableName=name)["Table"]
+        if not created:
+            return None
+        if table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED") == "PROVISIONED":
+            policies = self.client("application-autoscaling", home).describe_scaling_policies(
+                ServiceNamespace="dynamodb", ResourceId=f"table/{name}"
+            )["ScalingPolicies"]
+            if "dynamodb:table:WriteCapacityUnits" not in {policy["ScalableDimension"] for policy in policies}:
+                return "Table write capacity should either be Pay-Per-Request or AutoScaled."
+        if request.get("MultiRegionConsistency") == "STRONG":
+            ttl = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
+            witnesses = request.get("GlobalTableWitnessUpdates", [])
+            if self.status or len(created) + len(witnesses) != 2 or ttl != "DISABLED":
+                return "MRSC global tables have exactly three Regions and no time to live"
+            if client.scan(TableName=name)["Count"]:
+                return "The table must be empty"
+        elif self.strong:
+            return "A replica cannot be added to an MRSC global table"
+        return None
 
     def _take(self, keys: dict[str, str]) -> None:
         self.keys |= keys
@@ -164,19 +219,25 @@ class GlobalTables:
             for index in table["GlobalSecondaryIndexes"]
         ]
         replica = self.client("dynamodb", region)
+        billing: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
+        if table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED") == "PROVISIONED":
+            units = {f"{kind}CapacityUnits": 5 for kind in ("Read", "Write")}
+            billing = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
+            indexes = [index | {"ProvisionedThroughput": units} for index in indexes]
         replica.create_table(
             TableName=name,
             AttributeDefinitions=table["AttributeDefinitions"],
             KeySchema=table["KeySchema"],
             GlobalSecondaryIndexes=indexes,
-            BillingMode="PAY_PER_REQUEST",
+            **billing,
             StreamSpecification=table["StreamSpecification"],
             **({"SSESpecification": {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}} if key else {}),
         )
-        replica.update_time_to_live(
-            TableName=name,
-            TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
-        )
+        ttl = self.client("dynamodb", home).describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        if ttl["TimeToLiveStatus"] == "ENABLED":
+            replica.update_time_to_live(
+                TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": ttl["AttributeName"]}
+            )
         self.status.setdefault(region, "ACTIVE")
 
     def describe_table(self, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
@@ -185,6 +246,9 @@ class GlobalTables:
         table, region = parsed["Table"], context["client_region"]
         if self.status:
             table["Replicas"] = [{"RegionName": r, "ReplicaStatus": s} for r, s in self.status.items()]
+            table["MultiRegionConsistency"] = "STRONG" if self.strong else "EVENTUAL"
+        if self.status and self.witness:
+            table["GlobalTableWitnesses"] = [{"RegionName": self.witness, "WitnessStatus": "ACTIVE"}]
         if self.changing.get(region):
             self.changing[region] -= 1
             table["SSEDescription"] = table.get("SSEDescription", {}) | {"Status": "UPDATING", "SSEType": "KMS"}

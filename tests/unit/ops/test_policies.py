@@ -24,17 +24,18 @@ from ops.cli import app
 from ops.errors import UsageError
 from ops.failover import experiments
 from ops.policies import GENERATED, NO_RESOURCE, Document, Grant, Statement
+from ops.provision.waits import Waits
 from ops.provision.world import observe
-from ops.provision.writers import Waits
 from ops.replay import Waits as ReplayWaits
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
 from tests.unit.ops.test_parity import region_of
 from tests.unit.ops.test_provision import domain_of, make_key, with_keys
+from tests.unit.ops.test_provision_table import CAPACITY, with_table
 from tests.unit.ops.test_replay import store
 
-ACCOUNT, US, AP = "123456789012", "us-east-1", "ap-south-1"
+ACCOUNT, US, AP, EU = "123456789012", "us-east-1", "ap-south-1", "eu-west-1"
 GLOBAL = "aws-global"  # what botocore calls the region of Route 53
 QUICK = ReplayWaits(quiet_s=5, drain_s=5, replay_s=5, sleep=lambda seconds: None)
 # Every experiment of these tests is this stage's.
@@ -188,6 +189,8 @@ def _parity(world: World) -> Iterator[None]:
 
 
 def _provision(world: World) -> Iterator[None]:
+    # Policies of scaling are looked for where there is a target.
+    world.cloud.stage = with_table(world.cloud.stage, capacity=CAPACITY)
     world.provisioned()
     yield
     provision.plan(world.cloud)
@@ -197,7 +200,9 @@ def _provision(world: World) -> Iterator[None]:
 def _provision_applied(world: World) -> Iterator[None]:
     yield
     cloud = world.cloud
+    on_demand, cloud.stage = cloud.stage, with_table(cloud.stage, capacity=CAPACITY)
     _provision_now(world)
+    cloud.stage = on_demand
     # What a later apply finds changed.
     cloud.stage = cloud.stage.model_copy(
         update={
@@ -348,6 +353,60 @@ def _hold_both_ways(world: World, name: str, apply: bool) -> None:
 
 def _with(grant: Grant, **changes: Any) -> Grant:
     return Grant(**{**{name: getattr(grant, name) for name in Grant.__dataclass_fields__}, **changes})
+
+
+@pytest.mark.parametrize("apply", [False, True])
+def test_policy_for_a_region_that_is_left_grants_what_removing_its_replica_calls(world: World, apply: bool) -> None:
+    cloud, stage = world.cloud, world.cloud.stage
+    more = {"regions": [US, AP, EU], "domain": None, "table": stage.table.model_copy(update={"autoscaling": True})}
+    cloud.stage = stage.model_copy(update=more)
+    world.hub.stacks.status[EU] = "CREATE_COMPLETE"
+    for bus in (stage.bus, stage.journal_bus):
+        cloud.client("events", EU).create_event_bus(Name=bus)
+    world.provisioned()
+    cloud.stage = stage
+    world.provisioned()
+    cloud.client("dynamodb", EU).update_table(TableName="atoll-unit", DeletionProtectionEnabled=False)
+    item: Any = {"pk": {"S": "EVENT#2"}, "sk": {"S": "EVENT"}}
+    cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item=item)
+    target = {"ResourceId": "table/atoll-unit", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
+    cloud.client("application-autoscaling", EU).register_scalable_target(
+        ServiceNamespace="dynamodb", **target, MinCapacity=1, MaxCapacity=2
+    )
+    world.calls.clear()
+    plan = provision.plan(cloud, [EU], sleep=lambda seconds: None)
+    if apply:
+        provision.apply(cloud, plan, plan.token, waits=Waits(sleep=lambda seconds: None))
+    needed = needs(world.calls.asked)
+    leaving = policies.grants("provision", stage, ACCOUNT, apply, [EU])
+    without = policies.grants("provision", stage, ACCOUNT, apply)
+
+    assert [line for line in problems(leaving, needed) if line.startswith("needed")] == []
+    # What is granted for that region alone is used, and missed without it.
+    there = [grant for grant in leaving if grant not in without]
+    assert {grant.sid for grant in there} == {
+        "LeavingTables",
+        "ComparedItems",
+        *(("DeleteReplicas", "EndScaling") if apply else ()),
+    }
+    assert [line for line in problems(there, needed) if line.startswith("granted")] == []
+    assert len([line for line in problems(without, needed) if line.startswith("needed")]) >= 6
+    with pytest.raises(UsageError, match="for regions that stage 'unit' no longer has"):
+        policies.grants("provision", stage, ACCOUNT, apply, [US])
+    with pytest.raises(UsageError, match="--leaving: eu-west-1: for provision"):
+        policies.grants("parity", stage, ACCOUNT, leaving=[EU])
+
+
+def test_policy_of_a_strong_stage_lets_the_table_be_looked_at_for_items(stage: Stage) -> None:
+    strong = stage.model_copy(update={"table": stage.table.model_copy(update={"consistency": "strong"})})
+    more = [
+        g
+        for g in policies.grants("provision", strong, ACCOUNT)
+        if g not in policies.grants("provision", stage, ACCOUNT)
+    ]
+    assert [(g.sid, g.actions, g.resources) for g in more] == [
+        ("EmptyTable", ("dynamodb:Scan",), (f"arn:aws:dynamodb:{US}:{ACCOUNT}:table/atoll-unit",))
+    ]
 
 
 def test_every_runbook_and_no_other_has_a_policy_and_a_path() -> None:

@@ -12,12 +12,15 @@ from ops import provision
 from ops.aws import Cloud
 from ops.errors import OpsError, RefusedError
 from ops.plan import Outcome, Plan
-from ops.provision.desired import desired_probe, desired_shape
+from ops.provision.desired import desired_probe
 from ops.provision.keys import AWS_MANAGED, AWS_OWNED, Key
 from ops.provision.planning import decide
-from ops.provision.world import HealthCheck, RegionState, Table, World, observe
-from ops.provision.writers import Waits
+from ops.provision.table.desired import desired_shape
+from ops.provision.table.world import Table
+from ops.provision.waits import Waits
+from ops.provision.world import HealthCheck, RegionState, World, observe
 from ops.stage import DomainSettings, EncryptionSettings, Stage
+from tests.unit.ops.conftest import SETTINGS
 
 NO_KEYS = EncryptionSettings(customer_managed_key=False)
 DOMAIN = "a1b2c3d4e5.execute-api.{}.amazonaws.com"
@@ -168,9 +171,9 @@ def test_plan_when_settings_drifted_shows_both_values_and_apply_mends(deployed: 
     deployed.client("dynamodb", "ap-south-1").update_table(TableName="atoll-unit", DeletionProtectionEnabled=False)
     plan = provision.plan(deployed)
     assert summary(plan) == [
-        ("change", "protection atoll-unit", "ap-south-1"),
-        ("change", "archive atoll-unit", "ap-south-1"),
-        ("change", "health-check api.atoll.example", "us-east-1"),
+        ("drift", "protection atoll-unit", "ap-south-1"),
+        ("drift", "archive atoll-unit", "ap-south-1"),
+        ("drift", "health-check api.atoll.example", "us-east-1"),
     ]
     assert [step.detail for step in plan.changes] == [
         "deletion_protection is False, should be True",
@@ -188,7 +191,7 @@ def test_plan_when_probe_interval_changes_replaces_the_health_check_before_it_is
     slower = deployed.stage.health_check.model_copy(update={"interval_s": 30})
     deployed.stage = deployed.stage.model_copy(update={"health_check": slower})
     plan = applied(deployed)
-    assert [action for action, _, region in summary(plan) if region == "us-east-1"] == ["create", "change", "delete"]
+    assert [action for action, _, region in summary(plan) if region == "us-east-1"] == ["create", "drift", "delete"]
     world = observe(deployed)
     assert [check.config["RequestInterval"] for check in world.health_checks["us-east-1"]] == [30]
     assert provision.plan(deployed).changes == []
@@ -405,8 +408,8 @@ def test_plan_when_what_is_there_is_under_no_key_of_the_stage_changes_it_in_plac
 
     plan = applied(deployed)
     assert summary(plan) == [
-        ("change", "encryption atoll-unit", "us-east-1"),
-        *[("change", f"archive {n}", r) for r in keys for n in ("atoll-unit", "atoll-unit-journal")],
+        ("drift", "encryption atoll-unit", "us-east-1"),
+        *[("drift", f"archive {n}", r) for r in keys for n in ("atoll-unit", "atoll-unit-journal")],
     ]
     assert plan.changes[0].detail == (
         f"us-east-1 is {AWS_OWNED}, should be {keys['us-east-1']}; "
@@ -531,7 +534,7 @@ def test_plan_without_own_keys_when_somebody_chose_one_shows_it_and_leaves_it(
 
 TABLE = Table(
     status="ACTIVE",
-    **desired_shape(),
+    **desired_shape(Stage.model_validate(SETTINGS)),
     deletion_protection=True,
     replicas={"ap-south-1": "ACTIVE"},
     ttl="expires_at",
@@ -588,7 +591,9 @@ def test_decide_when_foreign_regions_have_parts_leaves_them_and_warns(stage: Sta
         "eu-west-1 is no region of the stage; it is left alone",
         "it has a replica in eu-west-1",
     ]
-    assert not any(step.region == "eu-west-1" for step in plan.steps)
+    (kept,) = [step for step in plan.steps if step.region == "eu-west-1"]
+    assert (kept.action, kept.before) == ("keep", {"status": "ACTIVE"})
+    assert "ops run provision --stage unit -p remove_replicas=eu-west-1" in kept.detail
 
 
 def test_decide_when_two_zones_bear_the_name_refuses(stage: Stage) -> None:

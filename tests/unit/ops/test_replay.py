@@ -13,7 +13,7 @@ from ops import provision, queues, replay
 from ops.aws import Cloud
 from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
 from ops.plan import Outcome, Plan
-from ops.provision.writers import Waits as ProvisionWaits
+from ops.provision.waits import Waits as ProvisionWaits
 from ops.replay import Replayed, Waits
 
 US, AP = "us-east-1", "ap-south-1"

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from ops.errors import UsageError
-from ops.stage import STAGES_DIR, load_stage, stage_names
+from ops.stage import REGION_SETS, STAGES_DIR, Stage, load_stage, stage_names
 
 
 def write(directory: Path, **changes: object) -> Path:
@@ -181,3 +182,72 @@ def test_load_stage_with_a_mistake_in_its_network_names_it(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         load_stage("local", write(tmp_path, network=NETWORK | change))
+
+
+READS = {"min": 5, "max": 50, "target_percent": 70}
+CAPACITY = {"read": READS, "write": READS}
+AP_SET = "AP: ap-northeast-1, ap-northeast-2, ap-northeast-3"
+
+
+def of_prod(regions: list[str], **table: object) -> Stage:
+    data = yaml.safe_load((STAGES_DIR / "prod.yml").read_text())
+    data |= {"regions": regions, "home_region": regions[0], "domain": None, "network": None}
+    data["table"] |= table
+    return Stage.model_validate(data)
+
+
+@pytest.mark.parametrize(
+    ("regions", "table", "message"),
+    [
+        (
+            2,
+            {"capacity": CAPACITY, "autoscaling": False},
+            "capacity is autoscaled, and autoscaling is false",
+        ),
+        (2, {"capacity": CAPACITY | {"write": READS | {"max": 4}}}, "max: 4 is less than min: 5"),
+        (2, {"capacity": CAPACITY | {"read": READS | {"target_percent": 95}}}, "less than or equal to 90"),
+        (
+            2,
+            {"capacity": CAPACITY | {"read": READS | {"initial": 60}}},
+            "initial: 60 is not between min: 5 and max",
+        ),
+        (2, {"capacity": CAPACITY | {"read_in": {"eu-west-1": READS}}}, "read_in: eu-west-1: not one of regions"),
+        (2, {"capacity": {"read": READS}}, "write"),
+        (2, {"witness": "us-west-2"}, "only a table whose consistency is strong has one"),
+        (2, {"consistency": "strong"}, "exactly 3 regions, or 2 and a witness; the stage has 2 regions and no witness"),
+        (1, {"consistency": "strong", "witness": "us-west-2"}, "the stage has 1 region and a witness"),
+        (3, {"consistency": "strong", "witness": "us-west-1"}, "the stage has 3 regions and a witness"),
+        (2, {"consistency": "strong", "witness": "us-east-2"}, "is one of regions, and a witness holds no replica"),
+        (
+            2,
+            {"consistency": "strong", "witness": "us-west-1"},
+            "one set of regions .US: us-east-1, us-east-2",
+        ),
+        (2, {"consistency": "strong", "witness": "eu-west-1"}, AP_SET),
+        (2, {"consistency": "always"}, "eventual"),
+    ],
+)
+def test_stage_with_a_table_that_cannot_be_says_why(regions: int, table: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        of_prod(["us-east-1", "us-east-2", "us-west-2"][:regions], **table)
+
+
+@pytest.mark.parametrize("name", sorted(REGION_SETS))
+def test_stage_with_a_strong_table_takes_three_regions_or_two_and_a_witness_of_each_set(name: str) -> None:
+    first, second, third = REGION_SETS[name][:3]
+    assert of_prod([first, second, third], consistency="strong").table.witness is None
+    assert of_prod([first, second], consistency="strong", witness=third).table.witness == third
+
+
+def test_stage_with_a_local_cloud_has_no_strong_table(tmp_path: Path) -> None:
+    regions = ["us-east-1", "us-east-2", "us-west-2"]
+    write(tmp_path, regions=regions, table__consistency="strong")
+    with pytest.raises(UsageError, match="the local cloud replicates eventually only"):
+        load_stage("local", tmp_path)
+
+
+def test_capacity_begins_at_its_least_unless_told_and_reads_differ_by_region() -> None:
+    capacity = CAPACITY | {"read_in": {"us-east-2": READS | {"max": 9, "initial": 7}}}
+    made = of_prod(["us-east-1", "us-east-2"], capacity=capacity).table.capacity
+    assert made is not None
+    assert [(made.read_of(r).first, made.read_of(r).max) for r in ("us-east-1", "us-east-2")] == [(5, 50), (7, 9)]

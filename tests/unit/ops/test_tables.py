@@ -124,6 +124,23 @@ def test_plan_table_when_it_changes_something_shows_the_command_that_applies_it(
     assert plan_table(plan.record()).html == shown.html
 
 
+def test_plan_table_when_the_plan_has_parameters_offers_the_command_that_makes_it_again() -> None:
+    made = {"remove_replicas": ["eu-west-1", "eu-west-2"], "archive": "a b", "repeat": False, "region": ""}
+    step = Step(action="delete", resource="replica x", region="eu-west-1")
+    plan = Plan(runbook="p", stage="local", account="1", regions=[], parameters=made, steps=[step])
+    command = f"ops run p --stage local -p remove_replicas=eu-west-1,eu-west-2 -p 'archive=a b' --apply {plan.token}"
+    assert plan_table(plan).text.endswith(f"To apply exactly this plan: {command}")
+
+
+def test_plan_table_shows_what_is_left_alone_besides_what_is_as_it_should_be() -> None:
+    left = Step(action="keep", resource="replica x", region="eu-west-1", before={"status": "ACTIVE"}, detail="alone")
+    steps = [left, Step(action="keep", resource="zone"), Step(action="create", resource="ttl x")]
+    shown = plan_table(Plan(runbook="p", stage="local", account="1", regions=[], steps=steps)).html
+    assert "replica x" in shown
+    assert "1 resource is as it should be already" in shown
+    assert "zone" not in shown
+
+
 def test_plan_table_when_nothing_would_change_offers_nothing_to_apply() -> None:
     plan = Plan(runbook="p", stage="local", account="1", regions=[], steps=[Step(action="keep", resource="zone")])
     assert "--apply" not in plan_table(plan).html
