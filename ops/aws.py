@@ -115,7 +115,9 @@ class Cloud:
     def client(self, service: Literal["sts"], region: str) -> STSClient: ...
     @overload
     def client(
-        self, service: Literal["application-autoscaling", "cognito-idp", "ec2", "fis", "kms", "secretsmanager"], region: str
+        self,
+        service: Literal["application-autoscaling", "cognito-idp", "ec2", "fis", "kms", "secretsmanager", "sns"],
+        region: str,
     ) -> Any: ...
     def client(self, service: Any, region: str) -> Any:
         """The boto3 client of ``service`` in ``region``; Route 53 is global and is asked through the home region."""

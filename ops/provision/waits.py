@@ -1,4 +1,4 @@
-"""How an apply waits for what AWS does in its own time."""
+"""How an apply waits."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Waits:
     poll_max_s: float = 10
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time  # unix seconds, for what was begun before this apply
 
     def until(self, what: str, ready: Callable[[], bool]) -> None:
         """Poll ``ready``, less and less often, until it is true.
@@ -34,3 +35,9 @@ class Waits:
                 )
             self.sleep(pause)
             pause = min(pause * 1.5, self.poll_max_s)
+
+    def settle(self, moment: float) -> None:
+        """Sleep until this moment, in unix seconds, which may be past."""
+        left = moment - self.now()
+        if left > 0:
+            self.sleep(left)

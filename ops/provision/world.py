@@ -13,7 +13,9 @@ from botocore.exceptions import ClientError
 from ops import stack
 from ops.aws import Cloud, error_code, explained
 from ops.fanout import each
+from ops.provision.alarms import Alarm, Topic, find_alarms, find_topic
 from ops.provision.desired import desired_archives
+from ops.provision.healthchecks import HealthCheck, find_health_checks
 from ops.provision.keys import AWS_OWNED, Key, find_key, identify
 from ops.provision.table.desired import is_strong
 from ops.provision.table.leaving import Leaving, examine
@@ -37,14 +39,6 @@ class Archive:
             "retention_days": self.retention_days,
             "encryption": self.encryption,
         }
-
-
-@dataclass(frozen=True)
-class HealthCheck:
-    id: str
-    number: int
-    name: str
-    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,6 +77,8 @@ class World:
     health_checks: dict[str, list[HealthCheck]]
     records: dict[str, dict[str, Any]]
     names: dict[str, dict[str, Any]] = field(default_factory=dict)  # the simple records of the regions' own names
+    topic: Topic | None = None
+    alarms: dict[str, Alarm] = field(default_factory=dict)
     leaving: dict[str, Leaving] = field(default_factory=dict)
     holds_items: bool = False
 
@@ -101,6 +97,8 @@ def observe(cloud: Cloud, remove_replicas: Sequence[str] = (), sleep: Callable[[
             health_checks=find_health_checks(cloud),
             records=find_records(cloud, zones[0]) if zones else {},
             names=find_names(cloud, zones[0]) if zones else {},
+            topic=find_topic(cloud),
+            alarms=find_alarms(cloud),
             leaving={region: examine(cloud, region, sleep) for region in remove_replicas},
             holds_items=own is not None
             and is_strong(stage)
@@ -127,6 +125,16 @@ def _observe_region(cloud: Cloud, region: str) -> RegionState:
     return RegionState(found.status, own_name, table, archives, shared, own, key, scaling)
 
 
+def find_domains(cloud: Cloud) -> dict[str, str]:
+    """Region -> the name of its API; regions whose stack does not serve are absent."""
+    found = each(cloud.stage.regions, lambda region: stack.read(cloud, region))
+    return {
+        region: cloud.stage.regional_host(region) or f"{one.api_id}.execute-api.{region}.amazonaws.com"
+        for region, one in found.items()
+        if one.serving and one.api_id is not None
+    }
+
+
 def find_archive(cloud: Cloud, region: str, name: str) -> Archive | None:
     try:
         found = cloud.client("events", region).describe_archive(ArchiveName=name)
@@ -151,23 +159,6 @@ def find_zones(cloud: Cloud) -> list[str]:
         for zone in answer["HostedZones"]
         if zone["Name"] == name and not zone.get("Config", {}).get("PrivateZone")
     ]
-
-
-def find_health_checks(cloud: Cloud) -> dict[str, list[HealthCheck]]:
-    """Ours by caller reference ``<prefix>/<region>/<number>``, the newest last."""
-    route53 = cloud.client("route53", cloud.stage.home_region)
-    found: dict[str, list[HealthCheck]] = {}
-    for page in route53.get_paginator("list_health_checks").paginate():
-        for check in page["HealthChecks"]:
-            prefix, _, rest = check["CallerReference"].partition("/")
-            region, _, number = rest.partition("/")
-            if prefix != cloud.stage.prefix or not number.isdecimal():
-                continue
-            tags = route53.list_tags_for_resource(ResourceType="healthcheck", ResourceId=check["Id"])
-            names = [t["Value"] for t in tags["ResourceTagSet"].get("Tags", []) if t["Key"] == "Name"]
-            config = probe_of(dict(check["HealthCheckConfig"]))
-            found.setdefault(region, []).append(HealthCheck(check["Id"], int(number), "".join(names), config))
-    return {region: sorted(checks, key=lambda check: check.number) for region, checks in found.items()}
 
 
 def find_records(cloud: Cloud, zone: str) -> dict[str, dict[str, Any]]:
@@ -198,18 +189,3 @@ def _cnames(cloud: Cloud, zone: str, host: str) -> dict[str, dict[str, Any]]:
         for record in answer["ResourceRecordSets"]
         if record["Name"] == name and record["Type"] == "CNAME"
     }
-
-
-def probe_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The same fields of a health check that exists, with Route 53's defaults for those it leaves out."""
-    defaults = {
-        "Type": None,
-        "FullyQualifiedDomainName": None,
-        "Port": 443,
-        "ResourcePath": None,
-        "RequestInterval": 30,
-        "FailureThreshold": 3,
-        "Inverted": False,
-        "Disabled": False,
-    }
-    return {name: config.get(name, default) for name, default in defaults.items()}
