@@ -193,8 +193,8 @@ REPLACEMENTS = (
     Replacement(
         "services.route53._parse_health_check_config",
         ("el",),
-        "Keeps the children of a calculated check. ministack looks for their ids one element too deep and keeps as many "
-        "empty ones, so that a calculated check would never follow its children.",
+        "Keeps the children of a calculated check. ministack looks for their ids one element too deep and keeps empty "
+        "ones, so that a calculated check would never follow its children.",
         "healthchecks.read",
         "tests/unit/local/emulator/test_healthchecks.py::test_calculated_check_keeps_its_children",
     ),
