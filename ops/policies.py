@@ -17,6 +17,7 @@ from typing import Any
 
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
+from ops.provision.alarms import METRICS_REGION, composite_name, topic_name
 from ops.provision.desired import INDEXES, desired_archives
 from ops.provision.table.leaving import check_regions
 from ops.stage import Stage
@@ -243,11 +244,16 @@ def _provision(names: Names) -> Iterator[Grant]:
     check = f"a health check's id: {GENERATED}"
     yield Grant("HealthCheckNames", ("route53:ListTagsForResource",), _CHECKS, check)
     yield from _keys(names, "Key", ("kms:DescribeKey",))
+    yield from _platform_alarms(names)
+
+
+def _provision_changes(names: Names) -> Iterator[Grant]:
     yield from _provision_table(names)
     yield from _provision_leaving(names)
     yield from _provision_scaling(names)
     yield from _provision_archives(names)
     yield from _provision_dns(names)
+    yield from _provision_alarms(names)
 
 
 def _provision_table(names: Names) -> Iterator[Grant]:
@@ -345,8 +351,17 @@ def _provision_archives(names: Names) -> Iterator[Grant]:
 def _provision_dns(names: Names) -> Iterator[Grant]:
     actions = ("route53:CreateHostedZone", "route53:CreateHealthCheck")
     yield Grant("CreateDns", actions, ("*",), NO_RESOURCE, changes=True)
-    yield Grant(
-        "WriteRecords",
+    yield _records_grant(names, "WriteRecords", "UPSERT")
+    changing = ("route53:UpdateHealthCheck", "route53:DeleteHealthCheck", "route53:ChangeTagsForResource")
+    yield Grant("ChangeHealthChecks", changing, _CHECKS, f"a health check's id: {GENERATED}", changes=True)
+    change = ("arn:aws:route53:::change/*",)
+    yield Grant("DnsChanges", ("route53:GetChange",), change, f"a change's id: {GENERATED}", changes=True)
+
+
+def _records_grant(names: Names, sid: str, action: str) -> Grant:
+    """The stage's own CNAMEs, in one way."""
+    return Grant(
+        sid,
         ("route53:ChangeResourceRecordSets",),
         _ZONES,
         f"a zone's id: {GENERATED}; the condition names the records",
@@ -355,14 +370,59 @@ def _provision_dns(names: Names) -> Iterator[Grant]:
             "ForAllValues:StringEquals": {
                 "route53:ChangeResourceRecordSetsNormalizedRecordNames": names.records,
                 "route53:ChangeResourceRecordSetsRecordTypes": ["CNAME"],
-                "route53:ChangeResourceRecordSetsActions": ["UPSERT"],
+                "route53:ChangeResourceRecordSetsActions": [action],
             }
         },
     )
-    changing = ("route53:UpdateHealthCheck", "route53:DeleteHealthCheck", "route53:ChangeTagsForResource")
-    yield Grant("ChangeHealthChecks", changing, _CHECKS, f"a health check's id: {GENERATED}", changes=True)
+
+
+def _platform_alarms(names: Names) -> Iterator[Grant]:
+    # Composite alarms are told only to who may see all of them.
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+    alarms = names.at(METRICS_REGION, "cloudwatch", "alarm:*")
+    yield Grant("Alarms", ("cloudwatch:DescribeAlarms",), alarms, "composite alarms are told to who may see all alarms")
+    yield Grant("Topic", ("sns:GetTopicAttributes",), names.at(METRICS_REGION, "sns", topic_name(names.stage)))
+
+
+def _provision_alarms(names: Names) -> Iterator[Grant]:
+    stage = names.stage
+    topic = names.at(METRICS_REGION, "sns", topic_name(stage))
+    yield Grant("WriteTopic", ("sns:CreateTopic", "sns:SetTopicAttributes"), topic, changes=True)
+    why = "one a region, and those that a region of before has left"
+    alarms = names.at(METRICS_REGION, "cloudwatch", f"alarm:{topic_name(stage)}-*")
+    actions = ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms")
+    yield Grant("WriteAlarms", actions, alarms, why, changes=True)
+    if stage.alarms.combined:
+        composite = names.at(METRICS_REGION, "cloudwatch", f"alarm:{composite_name(stage)}")
+        yield Grant("WriteComposite", ("cloudwatch:PutCompositeAlarm",), composite, changes=True)
+
+
+def _destroy(names: Names) -> Iterator[Grant]:
+    stage = names.stage
+    tables = names.everywhere("dynamodb", names.table)
+    yield Grant("AnyItems", ("dynamodb:Scan",), tables)
+    yield from _reading_items(names)
+    home = names.at(stage.home_region, "dynamodb", names.table)
+    yield Grant("DeleteTable", ("dynamodb:DeleteTable",), home, changes=True)
+    others = tuple(arn for arn in tables if arn not in home)
+    if others:
+        yield Grant("ChangeTable", ("dynamodb:UpdateTable",), home, changes=True)
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2gt_IAM.html
+        deleting = ("dynamodb:DeleteTable", "dynamodb:DeleteTableReplica")
+        yield Grant("DeleteReplicas", deleting, others, behind="dynamodb:UpdateTable", changes=True)
+    yield Grant("DeleteArchives", ("events:DeleteArchive",), names.archives, changes=True)
+    yield _records_grant(names, "DeleteRecords", "DELETE")
+    zone = f"a zone's id: {GENERATED}"
+    yield Grant("DeleteZone", ("route53:DeleteHostedZone",), _ZONES, zone, changes=True)
+    check = f"a health check's id: {GENERATED}"
+    yield Grant("DeleteHealthChecks", ("route53:DeleteHealthCheck",), _CHECKS, check, changes=True)
     change = ("arn:aws:route53:::change/*",)
     yield Grant("DnsChanges", ("route53:GetChange",), change, f"a change's id: {GENERATED}", changes=True)
+    topic = names.at(METRICS_REGION, "sns", topic_name(stage))
+    yield Grant("DeleteTopic", ("sns:DeleteTopic",), topic, changes=True)
+    alarms = names.at(METRICS_REGION, "cloudwatch", f"alarm:{topic_name(stage)}-*")
+    why = "one a region, and those that a region of before has left"
+    yield Grant("DeleteAlarms", ("cloudwatch:DeleteAlarms",), alarms, why, changes=True)
 
 
 def _status(names: Names) -> Iterator[Grant]:
@@ -436,8 +496,13 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
     "divergence": (_opening, _tables, _divergence),
     "metrics": (_opening, _stack, _metrics),
     "parity": (_opening, _stack, _archives_of_a_bus, _archives, _rules, _parity),
-    "provision": (_opening, _stack, _tables, _archives, _records, _provision),
+    "provision": (_opening, _stack, _tables, _archives, _records, _provision, _provision_changes),
     "replay": (_opening, _archives_of_a_bus, _archives, _rules, _for_apply(_tables), _for_apply(_depths), _replay),
+}
+# Of a runbook asked for something that a role for the rest of it should not be able to do.
+VARIANTS: dict[str, tuple[Part, ...]] = {
+    # ops run provision -p destroy=true
+    "provision-destroy": (_opening, _stack, _tables, _archives, _records, _provision, _destroy),
 }
 COMMANDS: dict[str, tuple[Part, ...]] = {
     "drill": (_opening, _experiments),
@@ -458,11 +523,12 @@ def grants(name: str, stage: Stage, account: str, apply: bool = False, leaving: 
         UsageError: there is no such runbook or command, it changes nothing and so has nothing to apply, or it removes
             no replica of those regions.
     """
-    known = RUNBOOKS | COMMANDS
+    known = RUNBOOKS | VARIANTS | COMMANDS
     if name not in known:
         raise UsageError(
             f"runbook: there is no {name!r} with a policy{did_you_mean(name, list(known))}; accepted: the runbooks "
-            f"{', '.join(RUNBOOKS)}, and the commands {', '.join(COMMANDS)}",
+            f"{', '.join(RUNBOOKS)}, and the commands {', '.join(COMMANDS)}; for `-p destroy=true`, "
+            f"{', '.join(VARIANTS)}",
             hint="`ops deploy` has none: what it needs is what CloudFormation makes of the template."
             if name == "deploy"
             else "What each runbook is for: ops list",

@@ -45,6 +45,8 @@ def action_of(model: Any) -> str:
 _RESOURCES = (
     ("apigateway", "ApiId", ""),  # the path itself
     ("application-autoscaling", "ResourceId", "scalable-target/0ec5aa0b"),
+    ("cloudwatch", "AlarmName", "alarm:{AlarmName}"),
+    ("cloudwatch", "AlarmNamePrefix", "alarm:*"),
     ("cloudformation", "StackName", "stack/{StackName}/00000000-0000-0000-0000-000000000000"),
     ("dynamodb", "IndexName", "table/{TableName}/index/{IndexName}"),
     ("dynamodb", "TableName", "table/{TableName}"),
@@ -60,6 +62,8 @@ _RESOURCES = (
     ("route53", "ResourceId", "{ResourceType}/{ResourceId}"),
     ("route53", "Id", "change/{Id}"),
     ("secretsmanager", "SecretId", "secret:{SecretId}-AbCdEf"),
+    ("sns", "TopicArn", "{TopicArn}"),
+    ("sns", "Name", "{Name}"),
     ("sqs", "QueueName", "{QueueName}"),
     ("sqs", "QueueUrl", "{QueueUrl}"),
 )
@@ -83,10 +87,16 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
     # What names a thing by more than its name: Route 53's "/change/C1", a queue's URL.
     last = {"Id", "HostedZoneId", "QueueUrl"}
     values = {key: value.rpartition("/")[2] if key in last else value for key, value in parameters.items()}
+    if "TopicArn" in values:
+        values["TopicArn"] = values["TopicArn"].rpartition(":")[2]
     if "Entries" in values and service == "events":
         resources = [f"event-bus/{entry['EventBusName']}" for entry in values["Entries"]]
     elif service == "fis":
         resources = [form.format(**values) for form in _FIS[model.name]]
+    elif action == "route53:DeleteHostedZone":
+        resources = [f"hostedzone/{values['Id']}"]
+    elif "AlarmNames" in values:
+        resources = [f"alarm:{name}" for name in values["AlarmNames"]]
     elif "RequestItems" in values:
         resources = [f"table/{table}" for table in values["RequestItems"]]
     else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ops.aws import Cloud
+from ops.errors import UsageError
 from ops.plan import Plan, Step
 from ops.prices import (
     HOSTED_ZONE_USD_PER_MONTH,
@@ -20,6 +21,7 @@ from ops.provision.desired import (
     desired_archives,
     desired_encryption,
 )
+from ops.provision.destroying import plan_destroy
 from ops.provision.dns import dns_steps
 from ops.provision.keys import AWS_OWNED
 from ops.provision.steps import step as _step
@@ -31,16 +33,33 @@ from ops.provision.world import World, observe
 from ops.stage import Stage
 
 
-def plan(cloud: Cloud, remove_replicas: Sequence[str] = (), *, sleep: Callable[[float], None] = time.sleep) -> Plan:
+def plan(
+    cloud: Cloud,
+    remove_replicas: Sequence[str] = (),
+    *,
+    destroy: bool = False,
+    discard_data: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Plan:
     """What would be created, changed or deleted to make the world what the stage file says; read-only.
+
+    With ``destroy``, what would be deleted so that nothing global is left.
 
     Args:
         remove_replicas: regions, no longer the stage's, whose replica of the table is to be deleted. The tables are
             compared whole for it.
+        discard_data: lets a destroy delete items too.
 
     Raises:
-        UsageError: one of them is no region.
+        UsageError: one of ``remove_replicas`` is no region, ``discard_data`` without ``destroy``, which discards
+            nothing, or ``remove_replicas`` with it.
     """
+    if discard_data and not destroy:
+        raise UsageError("discard_data: only a destroy discards data; accepted: with -p destroy=true")
+    if destroy and remove_replicas:
+        raise UsageError("remove_replicas: a destroy removes every replica; accepted: without -p destroy=true")
+    if destroy:
+        return plan_destroy(cloud, discard_data)
     return decide(cloud.stage, observe(cloud, check_regions(remove_replicas), sleep))
 
 

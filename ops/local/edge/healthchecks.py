@@ -156,6 +156,8 @@ class Health:
             children = tuple(self.status(child, seen) for child in check.children)
             healthy = sum(child.healthy for child in children)
             why = f"{healthy} of {len(children)} child checks healthy, {check.healthy_children} needed"
+            if unhealthy := [child.why for child in children if not child.healthy]:
+                why = f"{why}; unhealthy: {', '.join(unhealthy)}"
             not_played = next((child.not_played for child in children if child.not_played), "")
             return Status(healthy >= check.healthy_children, why, children=children, not_played=not_played)
         if check.kind == "CLOUDWATCH_METRIC":

@@ -80,12 +80,13 @@ class Asked:
 class Calls:
     """Every call in order, as ``service:Operation@region``; ``on`` runs a function at a call, before or after it.
 
-    ``asked`` has them with their parameters.
+    ``asked`` has them with their parameters; ``watch`` is told of each writing call before it is made.
     """
 
     made: list[str] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     hooks: dict[tuple[str, str], Callable[[], Any]] = field(default_factory=dict)
+    watch: Callable[[str], None] | None = None
 
     @property
     def mutating(self) -> list[str]:
@@ -103,7 +104,10 @@ class Calls:
         self.asked.append(Asked(model, context["client_region"], params))
 
     def before(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
-        self.made.append(f"{model.service_model.service_name}:{model.name}@{context['client_region']}")
+        call = f"{model.service_model.service_name}:{model.name}@{context['client_region']}"
+        self.made.append(call)
+        if self.watch is not None and not READ_ONLY.match(call.split(":")[1]):
+            self.watch(call)
         return self.hooks.get(("before", model.name), lambda: None)()
 
     def after(self, model: Any, **_: Any) -> None:
@@ -138,6 +142,8 @@ class GlobalTables:
                 self._take({home: request["SSESpecification"]["KMSMasterKeyId"]})
         elif not updates:
             return None
+        elif any("Delete" in update for update in updates):
+            refusal = None
         elif keys := {u["Update"]["RegionName"]: u["Update"]["KMSMasterKeyId"] for u in updates if "Update" in u}:
             now = {region: self.key(region, name) for region in {home, *self.status}}
             if set(keys) != set(now) or keys == now:
@@ -281,6 +287,37 @@ def slow_experiments() -> Iterator[None]:
         state_manager.unset_transition("fis::experiment")
 
 
+class Composites:
+    """Composite alarms, which moto has not: kept as they were asked for, told and deleted with the others."""
+
+    def __init__(self) -> None:
+        self.alarms: dict[str, dict[str, Any]] = {}
+        self.asked: dict[str, Any] = {}
+
+    def ask(self, params: dict[str, Any], **_: Any) -> None:
+        self.asked = params
+
+    def put(self, **_: Any) -> Any:
+        self.alarms[self.asked["AlarmName"]] = dict(self.asked)
+        return SimpleNamespace(status_code=200), {}
+
+    def delete(self, **_: Any) -> Any:
+        names = self.asked["AlarmNames"]
+        watched = [one for one, alarm in self.alarms.items() for name in names if f'"{name}"' in alarm["AlarmRule"]]
+        if watched and not set(watched) & set(names):
+            error = {"Code": "ValidationError", "Message": f"Cannot delete: {watched} depend on it"}
+            return SimpleNamespace(status_code=400), {"Error": error}
+        if not set(names) & set(self.alarms):
+            return None
+        for name in names:
+            self.alarms.pop(name, None)
+        return SimpleNamespace(status_code=200), {}
+
+    def describe(self, parsed: dict[str, Any], **_: Any) -> None:
+        if self.alarms:
+            parsed["CompositeAlarms"] = list(self.alarms.values())
+
+
 class Stacks:
     """CloudFormation as far as it is asked here: which regional stacks there are, and what they put out."""
 
@@ -318,6 +355,10 @@ class Hub:
         for operation in ("CreateArchive", "UpdateArchive"):
             events.register(f"before-call.eventbridge.{operation}", self._to("archive_keys", "write"))
         events.register("after-call.eventbridge.DescribeArchive", self._to("archive_keys", "describe"))
+        for operation, method in (("PutCompositeAlarm", "put"), ("DeleteAlarms", "delete")):
+            events.register(f"provide-client-params.cloudwatch.{operation}", self._to("composites", "ask"))
+            events.register(f"before-call.cloudwatch.{operation}", self._to("composites", method))
+        events.register("after-call.cloudwatch.DescribeAlarms", self._to("composites", "describe"))
         events.register("before-call.cloudformation.DescribeStacks", self._to("stacks", "describe_stacks"))
 
     def _to(self, part: str, method: str) -> Callable[..., Any]:
@@ -329,7 +370,7 @@ class Hub:
 
     def renew(self) -> None:
         self.calls, self.tables, self.stacks = Calls(), GlobalTables(self.unseen), Stacks()
-        self.archive_keys = ArchiveKeys()
+        self.archive_keys, self.composites = ArchiveKeys(), Composites()
 
     def client(self, service: str, region: str) -> Any:
         if (service, region) not in self.clients:
