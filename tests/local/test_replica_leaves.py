@@ -64,9 +64,8 @@ def test_replica_of_a_region_that_left_is_removed_when_named_and_when_others_hav
 
     status, result = run(copy, *NAMED)
     assert (status, line(result)[0]) == (1, "refuse")
-    assert (
-        "it holds 1 item that another replica lacks or has otherwise: pk=EVENT#only-there, sk=EVENT" in line(result)[1]
-    )
+    assert "it holds 1 item that another replica lacks" in line(result)[1]
+    assert "pk=EVENT#only-there, sk=EVENT" in line(result)[1]
 
     copy.ops("fault", "heal")
     # The comparison itself gives what is in flight the time to arrive.
@@ -74,7 +73,7 @@ def test_replica_of_a_region_that_left_is_removed_when_named_and_when_others_hav
     assert (status, line(result)[0]) == (0, "delete")
     status, result = run(copy, *NAMED, "--apply", result["plan"]["token"])
     assert status == 0
-    assert [step["done"] for step in result["applied"]] == ["deleted"]
+    assert [step["done"] for step in result["plan"]["applied"]] == ["deleted"]
 
     with pytest.raises(dynamodb(LEAVING).exceptions.ResourceNotFoundException):
         dynamodb(LEAVING).describe_table(TableName="atoll-local")
