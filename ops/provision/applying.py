@@ -51,10 +51,11 @@ def apply(
     for number, step in enumerate(plan.changes, start=1):
         kind = step.resource.partition(" ")[0]
         where = f"{step.resource}{f' in {step.region}' if step.region else ''}"
-        progress(f"[{number}/{len(plan.changes)}] {step.action} {where}")
+        doing = f"{'change' if step.action == 'drift' else step.action} {where}"
+        progress(f"[{number}/{len(plan.changes)}] {doing}")
         begun = waits.clock()
         try:
-            with explained(f"{step.action} {where}"):
+            with explained(doing):
                 done = writers[kind](cloud, step, waits)
         except OpsError as error:
             report(Outcome(step, f"failed: {error}", waits.clock() - begun))

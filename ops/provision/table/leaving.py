@@ -1,8 +1,8 @@
 """A replica that is to go: what stands in the way, and taking it out of the global table.
 
 Removing a replica deletes the table of its region. So it happens only to regions that the run names, and never while
-that replica holds something that another lacks.
-https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/overview.html
+that replica holds something that another lacks. What autoscaled it stays behind, and goes in a step of its own.
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ReplicationGroupUpdate.html
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ops.errors import OpsError, UsageError
 from ops.plan import Step
 from ops.provision.desired import RUNBOOK
 from ops.provision.steps import region_of
-from ops.provision.table import scaling
 from ops.provision.table.desired import STRONG
+from ops.provision.table.scaling import Settings, find_scaling
 from ops.provision.table.world import Table, find_table, is_ready
 from ops.provision.waits import Waits
 from ops.stage import Stage
@@ -39,11 +39,14 @@ class Leaving:
         Keys of items that another replica lacks, or has in an older or an undecidable version.
     unsettled
         Keys of items that kept changing while they were compared.
+    scaling
+        The capacity that is autoscaled there.
     """
 
     table: Table | None
     only_there: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
+    scaling: Settings | None = None
 
 
 def check_regions(regions: Sequence[str]) -> list[str]:
@@ -65,10 +68,11 @@ def examine(cloud: Cloud, region: str, sleep: Callable[[float], None] = time.sle
     """
     stage, home = cloud.stage, cloud.stage.home_region
     table, own = find_table(cloud, region), find_table(cloud, home)
+    scaling = find_scaling(cloud, region)
     if table is None or own is None or table.keys != own.keys or region in stage.regions:
-        return Leaving(table)
+        return Leaving(table, scaling=scaling)
     if own.replicas.get(region) == "DELETING":
-        return Leaving(table)
+        return Leaving(table, scaling=scaling)
     staying = [r for r in stage.regions if r == home or own.replicas.get(r) == "ACTIVE"]
     found = divergence.compare(cloud, regions=[region, *staying], sleep=sleep)
     held = [
@@ -76,7 +80,7 @@ def examine(cloud: Cloud, region: str, sleep: Callable[[float], None] = time.sle
         for difference in found.confirmed
         if (region not in difference.missing_in if difference.missing_in else difference.newest in ("", region))
     ]
-    return Leaving(table, tuple(held), found.unsettled)
+    return Leaving(table, tuple(held), found.unsettled, scaling)
 
 
 def obstacle(stage: Stage, own: Table | None, region: str, leaving: Leaving) -> str | None:
@@ -121,11 +125,15 @@ def removal_steps(stage: Stage, own: Table | None, leaving: dict[str, Leaving]) 
         reason, before = obstacle(stage, own, region, state), {"status": status}
         if reason is not None:
             yield Step(action="refuse", resource=name, region=region, detail=reason, before=before)
-        elif status is None and table is None:
+            continue
+        if status is None and table is None:
             yield Step(action="keep", resource=name, region=region, detail="there is none")
         else:
             detail = "the replica and its copy of the items are deleted; every item is in the others"
             yield Step(action="delete", resource=name, region=region, detail=detail, before=before)
+        if state.scaling is not None:
+            resource, detail = f"scaling {stage.table_name}", "it stays behind when a replica goes"
+            yield Step(action="delete", resource=resource, region=region, detail=detail, before=state.scaling)
     for region in strangers(stage, own):
         if region not in leaving:
             detail = f"no region of the stage; it is left alone, and removed by {removing(stage, region)}"
@@ -166,8 +174,6 @@ def remove(cloud: Cloud, step: Step, waits: Waits) -> str:
         return table is not None and region not in table.replicas and find_table(cloud, region) is None
 
     waits.until(f"the end of the replica of {stage.table_name} in {region}", gone)
-    if stage.table.autoscaling:
-        scaling.remove_scaling(cloud, region)
     return "deleted"
 
 

@@ -542,7 +542,7 @@ def test_apply_when_cut_while_a_replica_goes_is_continued(three: Cloud, calls: A
     assert settled(three)
 
 
-def test_apply_when_a_provisioned_replica_goes_takes_its_targets_along(three: Cloud, stacks: Any) -> None:
+def test_apply_when_a_provisioned_replica_goes_takes_its_targets_along(three: Cloud, calls: Any) -> None:
     client = three.client("application-autoscaling", EU)
     address = {
         "ServiceNamespace": "dynamodb",
@@ -550,8 +550,18 @@ def test_apply_when_a_provisioned_replica_goes_takes_its_targets_along(three: Cl
         "ScalableDimension": "dynamodb:table:ReadCapacityUnits",
     }
     client.register_scalable_target(**address, MinCapacity=1, MaxCapacity=2)
-    applied(three, EU)
+
+    def cut() -> None:
+        raise CutError
+
+    calls.on("before", "DeregisterScalableTarget", cut)
+    with pytest.raises(CutError):
+        applied(three, EU)
+    calls.hooks.clear()
+    # The replica has gone, and what scaled it is still found.
+    assert summary(applied(three, EU)) == [("delete", "scaling", EU)]
     assert targets(three, EU) == {}
+    assert planned(three, EU).changes == []
 
 
 def test_plan_when_a_record_still_leads_to_the_region_that_goes_warns(three: Cloud) -> None:
