@@ -293,6 +293,9 @@ def _provision_leaving(names: Names) -> Iterator[Grant]:
     if stage.table.consistency == "strong":
         empty = names.at(stage.home_region, "dynamodb", names.table)
         yield Grant("EmptyTable", ("dynamodb:Scan",), empty)
+    if names.leaving or stage.table.consistency == "strong":
+        # Under another name than the reading of ``TableKey``, which an apply has besides.
+        yield from _keys(names, "ItemsKey", ("kms:Decrypt",), behind="dynamodb:Scan")
     if not names.leaving:
         return
     tables = tuple(arn for region in names.leaving for arn in names.at(region, "dynamodb", names.table))
@@ -312,14 +315,17 @@ def _provision_scaling(names: Names) -> Iterator[Grant]:
     prefix = "application-autoscaling"
     reads = (f"{prefix}:DescribeScalableTargets", f"{prefix}:DescribeScalingPolicies")
     yield Grant("Scaling", reads, ("*",), NO_RESOURCE)
-    changing = tuple(f"{prefix}:{one}" for one in ("RegisterScalableTarget", "PutScalingPolicy"))
     ending = f"{prefix}:DeregisterScalableTarget"
-    targets = names.everywhere(prefix, "scalable-target/*")
-    why = f"a target's id: {GENERATED}"
-    yield Grant("ChangeScaling", (*changing, ending), targets, why, changes=True)
+    # On demand there is nothing to scale, and what is left of it goes.
+    capacity = names.stage.table.capacity is not None
+    actions = (f"{prefix}:RegisterScalableTarget", f"{prefix}:PutScalingPolicy") if capacity else (ending,)
+    targets, why = names.everywhere(prefix, "scalable-target/*"), f"a target's id: {GENERATED}"
+    yield Grant("ChangeScaling", actions, targets, why, changes=True)
     if names.leaving:
         gone = tuple(arn for region in names.leaving for arn in names.at(region, prefix, "scalable-target/*"))
         yield Grant("EndScaling", (ending,), gone, why, changes=True)
+    if not capacity:
+        return
     alarms = names.everywhere("cloudwatch", f"alarm:TargetTracking-{names.table}*")
     behind = ("cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms")
     why = "an alarm's name ends with what it is for and an identifier of AWS's"
