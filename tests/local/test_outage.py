@@ -179,7 +179,7 @@ def test_processing_off_keeps_what_is_accepted_in_the_queue_until_it_is_back(ato
 
     def queued() -> int:
         regions = atoll.ops("status", "--json", expect=None).json["regions"]
-        return max(one["depth"] for region in regions if region["region"] == US for one in region["queues"])
+        return max(int(one["depth"]) for region in regions if region["region"] == US for one in region["queues"])
 
     wait_until(lambda: queued() == 3, "the events in the queue", timeout_s=30)
     assert not keys & set(atoll.event_keys(US))
