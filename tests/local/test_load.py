@@ -108,7 +108,9 @@ def test_proof_when_replication_loses_writes_names_exactly_the_missing_keys(atol
     with load_on(atoll, cloud, "lost-writes") as made, Arrivals(cloud, made.record, [US, INDIA]) as seen:
         before = accepted(made, 15)
         wait_until(
-            lambda: not set(before.accepted) & {k for ks in seen.missing().values() for k in ks}, "replicated", 60
+            lambda: all((key, region) in seen.seen for key in before.accepted for region in (US, INDIA)),
+            "replicated",
+            90,
         )
         atoll.ops("fault", "replication-cut", US, INDIA, "--lose")
         accepted(made, len(made.record().accepted) + 25)

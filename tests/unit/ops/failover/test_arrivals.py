@@ -88,6 +88,16 @@ def test_finish_when_all_is_seen_ends_at_once(replicas: Replicas) -> None:
     assert len(seen.seen) == 6
 
 
+def test_finish_takes_in_what_was_accepted_since_the_last_look(replicas: Replicas) -> None:
+    known = [record()]
+    seen = Arrivals(SimpleNamespace(), lambda: known[0], REGIONS, 60)  # type: ignore[arg-type]
+    seen.start()
+    known[0] = recent(1)
+
+    assert not seen.finish(0)
+    assert seen.missing() == {US: [key_of(0)], INDIA: [key_of(0)]}
+
+
 def test_arrivals_when_a_region_does_not_answer_has_a_span_and_goes_on(replicas: Replicas) -> None:
     made = recent(1)
     replicas.down = {INDIA}
