@@ -108,11 +108,18 @@ class Chart:
     note: str = ""
 
     def _repr_html_(self) -> str:
+        return self.figure()
+
+    def figure(self, scroll: bool = True) -> str:
+        """The chart as a figure; ``scroll`` False where what is around it scrolls."""
         name = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "chart"
         link = f"data:text/csv;charset=utf-8,{quote(self.csv)}"
+        label = escape(self.title or "chart", quote=True)
+        around = (
+            f'class="at-scroll" tabindex="0" role="region" aria-label="{label}"' if scroll else 'class="at-drawing"'
+        )
         return (
-            f'<figure class="at-chart">{_caption(self.title, self.note)}<div class="at-scroll" tabindex="0" '
-            f'role="region" aria-label="{escape(self.title or "chart", quote=True)}">{self.svg}</div>'
+            f'<figure class="at-chart">{_caption(self.title, self.note)}<div {around}>{self.svg}</div>'
             f'<a class="at-csv" download="{name}.csv" href="{link}">Data as CSV</a></figure>'
         )
 
