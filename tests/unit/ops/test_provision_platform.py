@@ -398,8 +398,8 @@ def test_provision_when_each_writing_call_is_cut_in_turn_ends_at_keep_everywhere
     cut = each_call_cut(deployed, calls, lambda: provision.plan(deployed))
     kinds = Counter(step.resource.partition(" ")[0] for step in cut)
     assert kinds.keys() >= {"table", "replica", "archive", "zone", "health-check", "record", "topic", "alarm"}
-    # Each of seven checks is cut when it is made and when it is named.
-    assert (kinds["archive"], kinds["health-check"], kinds["record"], kinds["alarm"]) == (4, 14, 2, 4)
+    # Each of seven checks is cut when it is made, when it is named, and when the next plan names it.
+    assert (kinds["archive"], kinds["health-check"], kinds["record"], kinds["alarm"]) == (4, 21, 2, 4)
     assert {step.action for step in provision.plan(deployed).steps} == {"keep"}
     assert [check for check in provision.verify(deployed) if not check.ok] == []
     assert {slot: len(checks) for slot, checks in observe(deployed).health_checks.items()} == dict.fromkeys(
