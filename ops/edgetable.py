@@ -91,6 +91,9 @@ def _why(one: dict[str, Any], check: dict[str, Any] | None) -> str:
 
 
 def _last_probe(check: dict[str, Any] | None) -> str:
+    if check is not None and check["children"]:
+        ages = [child["last_probe_age_s"] for child in check["children"] if child["last_probe_age_s"] is not None]
+        return f"{min(ages):.0f} s ago" if ages else NOTHING
     if check is None or check["last_probe_age_s"] is None:
         return NOTHING
     count = f"{check['consecutive']} alike, {check['failure_threshold']} turn it"

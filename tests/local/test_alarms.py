@@ -53,6 +53,11 @@ def test_every_region_has_its_alarms_and_healthy_ones(atoll: Atoll) -> None:
         wait_until(partial(is_healthy, atoll, region), f"{region} is healthy", 60)
 
 
+def test_platforms_alarms_follow_route_53s_health_checks(atoll: Atoll) -> None:
+    names = [f"{atoll.stage.prefix}-global-{what}" for what in ("platform", *atoll.stage.regions)]
+    wait_until(lambda: {states(atoll, "us-east-1").get(name) for name in names} == {"OK"}, "they are OK", 60)
+
+
 def test_message_in_a_dlq_raises_its_alarm_alone_and_taking_it_away_ends_it(atoll: Atoll) -> None:
     name, (region, other) = atoll.stage.dlq("store"), atoll.stage.regions
     wait_until(lambda: states(atoll, region)[name] == "OK", f"{name} is OK", 60)

@@ -45,15 +45,18 @@ def upsert(atoll: Atoll, record: dict[str, Any]) -> None:
 
 
 def test_explain_names_the_region_the_latency_and_the_probes(atoll: Atoll) -> None:
-    wait_until(lambda: candidate(explain(atoll), INDIA)["check"]["for_s"] is not None, "enough probes", 60)
+    wait_until(lambda: candidate(explain(atoll), INDIA)["healthy"], "enough probes", 60)
     found = atoll.ops("edge", "explain", "--from", "Mumbai", "--json").json
     near, far = found["candidates"]
 
     assert (found["city"], found["region"], found["reason"]) == ("Mumbai", INDIA, "the nearest region, and healthy")
     assert (near["rtt_ms"], near["rtt_source"], far["rtt_ms"]) == (3.0, "cloudping", 189.7)
-    assert near["health"] == "/status answered 200"
-    assert (near["check"]["interval_s"], near["check"]["failure_threshold"]) == (10, 2)
-    assert near["check"]["last_probe_age_s"] < 30
+    assert near["health"] == "2 of 2 child checks healthy, 2 needed"
+    evacuation, own = sorted(near["check"]["children"], key=lambda child: not child["inverted"])
+    assert (own["interval_s"], own["failure_threshold"], own["last_probe"]) == (10, 2, "/status answered 200")
+    assert own["last_probe_age_s"] < 30
+    assert evacuation["inverted"] is evacuation["healthy"] is True
+    assert evacuation["last_probe"].startswith(f"/evacuated/{INDIA} answered ")
     assert far["left_out"] == "farther"
 
 

@@ -41,7 +41,11 @@ class Enforcement:
                 return place + addressed
         if service == "route53" and (found := _ROUTE53_PATH.search(path)):
             return f"arn:aws:route53:::{found[1]}"
-        return str(self._extract(service, method, path, headers, body, query_params, region, account_id))
+        found_arn = str(self._extract(service, method, path, headers, body, query_params, region, account_id))
+        if service == "monitoring" and found_arn == "*":
+            # DescribeAlarms is held against all alarms; a policy for calls that know no resource allows this too.
+            return f"arn:aws:cloudwatch:{region}:{account_id}:alarm:*"
+        return found_arn
 
     def lambda_action(self, method: str, path: str) -> str | None:
         """Stands in for the function ``_lambda_action``."""

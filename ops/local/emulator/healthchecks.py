@@ -7,7 +7,7 @@ from typing import Any
 
 
 class HealthChecks:
-    """Reads them from requests, lists with their values; writes them into answers, booleans as AWS spells them."""
+    """Reads them from requests, with what their lists hold; writes them into answers, booleans as XML has them."""
 
     def __init__(self) -> None:
         route53 = importlib.import_module("ministack.services.route53")

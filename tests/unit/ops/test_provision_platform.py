@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from ops.provision.healthchecks import HealthCheck, desired_checks, settled_at, 
 from ops.provision.world import observe
 from ops.stage import Stage
 from tests.unit.ops.conftest import Composites, Hub
-from tests.unit.ops.test_provision import DOMAIN, CutError, applied, domain_of, records_of, summary
+from tests.unit.ops.test_provision import DOMAIN, CutError, applied, records_of, summary
 
 US, INDIA = "us-east-1", "ap-south-1"
 DOMAINS = {region: DOMAIN.format(region) for region in (US, INDIA, "eu-west-1")}
@@ -275,8 +277,6 @@ def test_destroy_leaves_nothing_and_provision_builds_everything_again(deployed: 
 
 
 def test_destroy_takes_what_answers_first_and_what_holds_data_last(deployed: Cloud) -> None:
-    deployed.stage = deployed.stage.model_copy(update={"domain": domain_of(deployed.stage)})
-    deployed.stage = deployed.stage.model_copy(update={"domain": None})
     applied(unprotected(with_combined(deployed)))
     kinds = [step.resource.partition(" ")[0] for step in provision.plan(deployed, destroy=True).changes]
     order = ["record", "alarm", "topic", "health-check", "zone", "archive", "replica", "table"]
@@ -366,38 +366,40 @@ def test_destroy_when_the_zone_was_there_before_keeps_it(deployed: Cloud) -> Non
 
 
 def each_call_cut(cloud: Cloud, calls: Any, make: Callable[[], Plan]) -> list[Step]:
-    """Apply plans until nothing is left to do, each cut at its first writing call but those that were cut before; the
-    steps that were cut."""
+    """Apply plans until nothing is left to do, each cut at the first writing call of a step that was not yet cut there;
+    the steps that were cut."""
     cut: list[Step] = []
-    seen: set[str] = set()
-    for _ in range(60):
-        plan, done = make(), list[Step]()
+    seen: set[tuple[str, str]] = set()
+    for _ in range(150):
+        plan = make()
         if not plan.changes:
             return cut
-        calls.clear()
-
-        def stop(call: str) -> None:
-            if call not in seen:
-                seen.add(call)
-                raise CutError
-
-        calls.watch = stop
-        reached: list[Any] = []
+        lines: list[str] = []
+        calls.watch = partial(_cut_once, seen, lines)
         try:
-            provision.apply(cloud, plan, plan.token, report=reached.append, waits=Waits(sleep=lambda s: None))
+            provision.apply(cloud, plan, plan.token, lines.append, waits=Waits(sleep=lambda s: None))
         except CutError:
-            done = [outcome.step for outcome in reached]
-            cut.append(plan.changes[len(done)])
+            cut.append(plan.changes[len(lines) - 1])
         finally:
             calls.watch = None
     raise AssertionError("no end")
 
 
+def _cut_once(seen: set[tuple[str, str]], lines: list[str], call: str) -> None:
+    """Cut a call of the step that is under way, unless that was done before. A line is ``[3/20] create table ...``."""
+    key = (lines[-1].partition("] ")[2], call)
+    if key not in seen:
+        seen.add(key)
+        raise CutError
+
+
 def test_provision_when_each_writing_call_is_cut_in_turn_ends_at_keep_everywhere(deployed: Cloud, calls: Any) -> None:
     with_combined(deployed)
     cut = each_call_cut(deployed, calls, lambda: provision.plan(deployed))
-    kinds = {step.resource.partition(" ")[0] for step in cut}
-    assert kinds >= {"table", "replica", "archive", "zone", "health-check", "record", "topic", "alarm"}
+    kinds = Counter(step.resource.partition(" ")[0] for step in cut)
+    assert kinds.keys() >= {"table", "replica", "archive", "zone", "health-check", "record", "topic", "alarm"}
+    # Each of seven checks is cut when it is made, when it is named, and when the next plan names it.
+    assert (kinds["archive"], kinds["health-check"], kinds["record"], kinds["alarm"]) == (4, 21, 2, 4)
     assert {step.action for step in provision.plan(deployed).steps} == {"keep"}
     assert [check for check in provision.verify(deployed) if not check.ok] == []
     assert {slot: len(checks) for slot, checks in observe(deployed).health_checks.items()} == dict.fromkeys(
@@ -408,6 +410,7 @@ def test_provision_when_each_writing_call_is_cut_in_turn_ends_at_keep_everywhere
 def test_destroy_when_each_writing_call_is_cut_in_turn_leaves_nothing(deployed: Cloud, calls: Any) -> None:
     applied(unprotected(with_combined(deployed)))
     cut = each_call_cut(deployed, calls, lambda: provision.plan(deployed, destroy=True))
-    kinds = {step.resource.partition(" ")[0] for step in cut}
-    assert kinds == {"record", "alarm", "topic", "health-check", "zone", "archive", "replica", "table"}
+    kinds = Counter(step.resource.partition(" ")[0] for step in cut)
+    once = {"topic": 1, "zone": 1, "replica": 1, "table": 1}
+    assert kinds == once | {"record": 2, "alarm": 4, "health-check": 7, "archive": 4}
     assert left(deployed) == []

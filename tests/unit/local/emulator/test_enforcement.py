@@ -60,3 +60,8 @@ def test_health_checks_and_changes_of_route_53_are_resources_of_their_own(path: 
 )
 def test_action_of_reading_one_thing_of_a_function_is_its_own(method: str, path: str, action: str) -> None:
     assert Enforcement().lambda_action(method, path) == action
+
+
+def test_call_of_cloudwatch_that_names_no_alarm_is_held_against_all_of_them() -> None:
+    held = Enforcement().extract_resource_arn("monitoring", "POST", "/", {}, b"", {}, "us-east-1", "000000000000")
+    assert held == "arn:aws:cloudwatch:us-east-1:000000000000:alarm:*"
