@@ -114,7 +114,7 @@ class Cloud:
     @overload
     def client(self, service: Literal["sts"], region: str) -> STSClient: ...
     @overload
-    def client(self, service: Literal["cognito-idp", "ec2", "kms", "secretsmanager"], region: str) -> Any: ...
+    def client(self, service: Literal["cognito-idp", "ec2", "fis", "kms", "secretsmanager"], region: str) -> Any: ...
     def client(self, service: Any, region: str) -> Any:
         """The boto3 client of ``service`` in ``region``; Route 53 is global and is asked through the home region."""
         key = (service, region)
@@ -178,6 +178,14 @@ def _identity(cloud: Cloud) -> Any:
         except NO_ANSWER:
             continue
     return cloud.client("sts", regions[-1]).get_caller_identity()
+
+
+def caller(cloud: Cloud) -> str:
+    """The ARN of who we are, for records of who did it; "unknown" where nobody tells."""
+    try:
+        return str(_identity(cloud).get("Arn") or "unknown")
+    except (ClientError, BotoCoreError):
+        return "unknown"
 
 
 def endpoint_name() -> str:

@@ -241,7 +241,7 @@ def status(stage: StageOption = "local", as_json: JsonOption = False) -> None:
                 row.region,
                 "✔ yes" if row.healthy else "✘ no",
                 row.stack,
-                str(row.api_status or "no answer"),
+                "evacuated" if row.evacuated else str(row.api_status or "no answer"),
                 row.table_status,
                 row.archive or MISSING,
                 row.journal_archive or "-",

@@ -92,7 +92,7 @@ class World:
         self.cloud, self.hub, self.calls = cloud, hub, hub.calls
         self.answers: dict[tuple[str, str, str], Any] = {}
         self.keys: list[str] = []
-        monkeypatch.setattr(status_module, "probe", lambda url: 200)
+        monkeypatch.setattr(status_module, "probe", lambda url: status_module.Health(200))
         for region in cloud.stage.regions:
             own = {
                 f"{name}DomainTarget": f"d-{name}.execute-api.{region}.amazonaws.com" for name in ("Shared", "Regional")
