@@ -8,7 +8,7 @@ const peerCondition = (region) => `HasPeer${pascal(region)}`;
 const peerAlarm = (region) => `ReplicationTo${pascal(region)}Alarm`;
 const on = (alarm) => ({ 'Fn::Sub': `ALARM("\${${alarm}}")` });
 
-module.exports.pascal = pascal;
+Object.assign(module.exports, { pascal, peerCondition, peerAlarm, on });
 
 module.exports.conditions = async ({ resolveVariable }) => {
   const regions = await resolveVariable('self:custom.stage.regions');

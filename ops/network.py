@@ -1,7 +1,8 @@
 """What a stage's network costs, and whether its file names AWS's own prefix lists rightly.
 
-The functions may reach DynamoDB's addresses and no others outside the VPC. AWS keeps these addresses as a managed
-prefix list, with an id that differs by region and that CloudFormation cannot look up, so the stage file holds it.
+The functions may reach DynamoDB's addresses, S3's where a drill can take them away, and no others outside the VPC. AWS
+keeps such addresses as managed prefix lists, with ids that differ by region and that CloudFormation cannot look up, so
+the stage file holds them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def monthly_usd(stage: Stage) -> float:
 
 
 def check_prefix_lists(cloud: Cloud, regions: list[str]) -> None:
-    """Ask AWS for DynamoDB's prefix list in each region; where the stage has no network there is nothing to ask.
+    """Ask AWS for its prefix lists in each region; where the stage has no network there is nothing to ask.
 
     Raises:
         RefusedError: the stage file has another id somewhere; the message names each region with the right one.
@@ -42,11 +43,13 @@ def check_prefix_lists(cloud: Cloud, regions: list[str]) -> None:
     network = cloud.stage.network
     if network is None:
         return
-    found = each(regions, lambda region: _dynamodb_prefix_list(cloud, region))
+    ids = network.prefix_lists
+    asked = [(service, region) for service in ids for region in regions]
+    found = each(asked, lambda one: _prefix_list(cloud, *one))
     wrong = [
-        f"{region}: network.dynamodb_prefix_lists has {network.dynamodb_prefix_lists[region]}, but AWS says {id_}"
-        for region, id_ in found.items()
-        if id_ != network.dynamodb_prefix_lists[region]
+        f"{region}: network.{service}_prefix_lists has {ids[service][region]}, but AWS says {id_}"
+        for (service, region), id_ in found.items()
+        if id_ != ids[service][region]
     ]
     if wrong:
         raise RefusedError(
@@ -54,8 +57,8 @@ def check_prefix_lists(cloud: Cloud, regions: list[str]) -> None:
         )
 
 
-def _dynamodb_prefix_list(cloud: Cloud, region: str) -> str | None:
-    name = f"com.amazonaws.{region}.dynamodb"
+def _prefix_list(cloud: Cloud, service: str, region: str) -> str | None:
+    name = f"com.amazonaws.{region}.{service}"
     with explained(f"{region}: looking up prefix list {name}"):
         answer = cloud.client("ec2", region).describe_managed_prefix_lists(
             Filters=[{"Name": "prefix-list-name", "Values": [name]}]

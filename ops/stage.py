@@ -155,6 +155,9 @@ class NetworkSettings(_Section):
     dynamodb_prefix_lists: dict[Region, PrefixListId] = Field(
         description="AWS's own id, a region, of its list of DynamoDB's addresses: the functions may reach these"
     )
+    s3_prefix_lists: dict[Region, PrefixListId] = Field(
+        description="the same of S3's addresses: functions that a drill can take away read there whether it does"
+    )
 
     @field_validator("cidr")
     @classmethod
@@ -175,12 +178,19 @@ class NetworkSettings(_Section):
 
     def require_prefix_lists(self, regions: list[str]) -> None:
         """Raise ValueError when one of ``regions`` has no prefix list; say how to find the first that is missing."""
-        without = [region for region in regions if region not in self.dynamodb_prefix_lists]
-        if without:
-            raise ValueError(
-                f"network: dynamodb_prefix_lists: none for {', '.join(without)}; `aws ec2 "
-                f"describe-managed-prefix-lists --region {without[0]}` has it as com.amazonaws.{without[0]}.dynamodb"
-            )
+        for service, ids in self.prefix_lists.items():
+            without = [region for region in regions if region not in ids]
+            if without:
+                raise ValueError(
+                    f"network: {service}_prefix_lists: none for {', '.join(without)}; `aws ec2 "
+                    f"describe-managed-prefix-lists --region {without[0]}` has it as "
+                    f"com.amazonaws.{without[0]}.{service}"
+                )
+
+    @property
+    def prefix_lists(self) -> dict[str, dict[str, str]]:
+        """Service -> region -> id."""
+        return {"dynamodb": self.dynamodb_prefix_lists, "s3": self.s3_prefix_lists}
 
 
 class EncryptionSettings(_Section):
@@ -243,6 +253,11 @@ class FailoverSettings(_Section):
     load_per_s: float = Field(gt=0, le=1000, description="events a second that a drill sends through the edge")
     stable_s: int = Field(ge=1, le=86_400, description="how long a region has to be well before traffic goes back")
     max_replication_lag_ms: int = Field(ge=1, description="more than this stands in the way of leaving a region")
+    lambda_extension: Annotated[str, StringConstraints(pattern=r"^\d+\.x\.x$")] | None = Field(
+        default=None,
+        description="FIS's extension of the functions that a drill takes away, as its public parameter calls its "
+        "version; null where no function has it",
+    )
 
     @field_validator("parts")
     @classmethod
@@ -325,6 +340,31 @@ class Stage(_Section):
                 "failover: parts: 'calls' can be taken away on the local cloud only; no API of AWS does it"
             )
         return self
+
+    @model_validator(mode="after")
+    def _drills_have_what_they_need(self) -> Stage:
+        # Beside the layer and the alarms, deploy/resources/drills.yml has what FIS needs.
+        failover, local = self.failover, self.local_cloud is not None
+        functions = [part for part in failover.parts if part in ("api", "processing")]
+        if local and failover.lambda_extension is not None:
+            raise ValueError(
+                "failover: lambda_extension: the local cloud has no layers, and takes functions away itself"
+            )
+        if not local and functions and failover.lambda_extension is None:
+            raise ValueError(
+                f"failover: lambda_extension: {' and '.join(functions)} can be taken away only by FIS's extension in "
+                "the functions; set it to 1.x.x, or take them out of failover.parts"
+            )
+        if not local and failover.parts and not self.alarms.combined:
+            raise ValueError(
+                "failover: parts: a drill is stopped by composite alarms; set alarms.combined, or parts: []"
+            )
+        return self
+
+    @property
+    def has_drill_resources(self) -> bool:
+        """Whether the regional stack has what FIS needs for a drill: its role, its bucket, its stop conditions."""
+        return bool(self.failover.parts) and self.alarms.combined
 
     @property
     def deploy_waves(self) -> list[list[str]]:
