@@ -15,6 +15,9 @@ HEALTH_CHECK_USD_PER_MONTH = 0.50
 # Each of: HTTPS, an interval of 10 s instead of 30 s.
 HEALTH_CHECK_OPTION_USD_PER_MONTH = 1.00
 
+# https://aws.amazon.com/fis/pricing/, read on 2026-11-22
+FIS_ACTION_USD_PER_MINUTE = 0.10
+
 HOURS_PER_MONTH = 730  # 8,760 hours of a year by 12, as AWS's own calculator counts
 
 # An interface endpoint, by zone. What passes costs 0.01 a GB more; gateway endpoints (DynamoDB, S3) cost nothing.
