@@ -1,7 +1,7 @@
 """Traffic: real CloudEvents through the edge, as a client far from us would send them, and a line about each.
 
-An event is a function of its ``source`` and ``id``: whoever knows the pair can make the event again, which is how a
-record of what was sent is enough to send it a second time (``again``). Sends are retried with a bounded backoff on
+An event is a function of its ``source`` and ``id`` (ops/post.py), which is how a record of what was sent is enough to
+send it a second time (``again``). Sends are retried with a bounded backoff on
 what a client may retry (no answer, 409 in progress, 429, 5xx), always with the same event, so nothing doubles.
 """
 
@@ -14,24 +14,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from cloudevents.core.bindings.http import to_structured_event
-from cloudevents.core.v1.event import CloudEvent
 
 from ops.errors import OpsError, UsageError
+from ops.post import attempt, final, request_for, slug
 from ops.token import Tokens
 
 CITIES = ("Mumbai", "New York", "London", "Singapore", "Sao Paulo", "Sydney")
-TYPES = ("com.example.order.placed", "com.example.order.paid", "com.example.cart.updated", "com.example.user.signed-in")
 NOT_LET_IN = frozenset({401, 403})
-RETRIED = frozenset({409, 429, 500, 502, 503, 504})
 # Longer than a health check and a record's time to live take to lead away from a region that is down.
 RETRY_FOR_S = 60.0
-MAX_PAUSE_S = 5.0
 TIMEOUT_S = 30.0
 
 
@@ -102,41 +97,12 @@ class Traffic:
                 source, event_id, _, _ = rng.choice(originals)
                 planned.append(Request(source, event_id, city, True))
                 continue
-            source = f"/shops/{city.lower().replace(' ', '-')}"
+            source = f"/shops/{slug(city)}"
             request = Request(source, f"{run}-{rng.getrandbits(32):08x}-{number}", city, kind == "fresh")
             planned.append(request)
             if kind == "fresh":
                 originals.append(request)
         return planned
-
-
-def event_for(source: str, event_id: str) -> CloudEvent:
-    """The CloudEvent that ``source`` and ``event_id`` stand for; the same one every time."""
-    rng = random.Random(f"{source}|{event_id}")  # noqa: S311 - traffic, not cryptography
-    sent_ms = int(event_id.split("-", 1)[0], 16)
-    return CloudEvent(
-        attributes={
-            "specversion": "1.0",
-            "id": event_id,
-            "source": source,
-            "type": rng.choice(TYPES),
-            "subject": f"customer-{rng.randrange(500)}",
-            "time": datetime.fromtimestamp(sent_ms / 1000, UTC),
-            "datacontenttype": "application/json",
-        },
-        data={"amount_cents": rng.randrange(100, 50_000), "items": rng.randrange(1, 9), "currency": "EUR"},
-    )
-
-
-def request_for(source: str, event_id: str, valid: bool) -> tuple[dict[str, str], bytes]:
-    """Headers and body of the request; an invalid one lacks the required attribute ``type``."""
-    message = to_structured_event(event_for(source, event_id))
-    body = bytes(message.body)
-    if not valid:
-        broken = json.loads(body)
-        del broken["type"]
-        body = json.dumps(broken).encode()
-    return {**message.headers, "content-type": "application/cloudevents+json"}, body
 
 
 class _Patience:
@@ -151,12 +117,6 @@ class _Patience:
             return True
         return False
 
-    @staticmethod
-    def pause_s(attempt: int, answer: httpx.Response | None) -> float:
-        """What the answer asks for, or twice as long each time."""
-        asked = answer.headers.get("retry-after", "") if answer is not None else ""
-        return min(MAX_PAUSE_S, float(asked) if asked.isdecimal() else 0.1 * 2**attempt)
-
 
 async def _send_one(client: httpx.AsyncClient, url: str, request: Request, tokens: Tokens, patience: _Patience) -> Sent:
     source, event_id, city, valid = request
@@ -167,38 +127,24 @@ async def _send_one(client: httpx.AsyncClient, url: str, request: Request, token
     while True:
         attempts += 1
         headers["authorization"] = f"Bearer {tokens.fresh or await asyncio.to_thread(tokens.get)}"
-        answer: httpx.Response | None = None
-        try:
-            answer = await client.post(url, content=body, headers=headers)
-        except httpx.HTTPError:
-            status = 0
-        else:
-            status = answer.status_code
-        if final(status):
+        answer = await attempt(client, url, headers, body)
+        if final(answer.status):
             patience.given_up = False
             break
         if patience.spent(started):
             break
-        await asyncio.sleep(patience.pause_s(attempts, answer))
-    content: Any = {}
-    if answer is not None and status == 202:
-        content = answer.json()
+        await asyncio.sleep(answer.pause_s(attempts))
     return Sent(
-        event_key=content.get("event_key"),
+        event_key=answer.event_key,
         source=source,
         id=event_id,
         city=city,
-        region=content.get("region") or (answer.headers.get("x-atoll-region") if answer is not None else None),
-        status=status,
+        region=answer.region,
+        status=answer.status,
         latency_ms=round((time.perf_counter() - started) * 1000, 2),
-        duplicate=answer is not None and answer.headers.get("idempotent-replayed") == "true",
+        duplicate=answer.duplicate,
         attempts=attempts,
     )
-
-
-def final(status: int) -> bool:
-    """Whether an HTTP status (0: no answer) is the platform's last word, and not a reason to send again."""
-    return status != 0 and status not in RETRIED
 
 
 async def _send_all(

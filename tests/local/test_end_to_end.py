@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ops.send import request_for
+from ops.post import request_for
 from ops.stage import ROOT
 from tests.local.conftest import Atoll
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ops import send
 from ops.errors import OpsError, UsageError
+from ops.post import request_for
 from ops.token import Token, Tokens
 
 
@@ -50,13 +51,13 @@ def test_traffic_when_a_figure_makes_no_sense_names_it(
 def test_request_for_the_same_source_and_id_is_the_same_event() -> None:
     request = send.Traffic(1).plan()[0]
 
-    assert send.request_for(request.source, request.id, True) == send.request_for(request.source, request.id, True)
+    assert request_for(request.source, request.id, True) == request_for(request.source, request.id, True)
 
 
 def test_request_for_an_invalid_event_lacks_only_its_type() -> None:
     request = send.Traffic(1).plan()[0]
-    whole = json.loads(send.request_for(request.source, request.id, True)[1])
-    broken = json.loads(send.request_for(request.source, request.id, False)[1])
+    whole = json.loads(request_for(request.source, request.id, True)[1])
+    broken = json.loads(request_for(request.source, request.id, False)[1])
 
     assert whole.keys() - broken.keys() == {"type"}
 
