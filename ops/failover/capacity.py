@@ -78,4 +78,3 @@ def capacity(
     if stage.concurrency is None:
         parts.append("no concurrency is reserved: the account's own limit is not looked at")
     return Capacity(wanted, offered, "; ".join(parts))
-

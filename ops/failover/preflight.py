@@ -94,9 +94,7 @@ class Preflight:
         """A check for each reason; one that says so when there is none."""
         if not self.reasons:
             return [Check("preflight", True, f"no reason not to, of {len(self.findings)} things looked at")]
-        return [
-            Check(f"preflight: {one.name}", one in self.forced, f"{one}{self._past(one)}") for one in self.reasons
-        ]
+        return [Check(f"preflight: {one.name}", one in self.forced, f"{one}{self._past(one)}") for one in self.reasons]
 
     def _past(self, one: Finding) -> str:
         return ", gone past" if one in self.forced else ""

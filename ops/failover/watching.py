@@ -17,10 +17,11 @@ import httpx
 from ops import status
 from ops.failover.timeline import Timeline
 from ops.fanout import each
+from ops.load import FOUR_CITIES
 from ops.stage import Stage
 from ops.status import Health
 
-CITIES = ("Mumbai", "New York", "London", "Singapore")
+CITIES = FOUR_CITIES
 TIMEOUT_S = 5.0
 POLL_S = 1.0
 
@@ -78,7 +79,7 @@ def bound_s(stage: Stage) -> float:
 class Watch:
     """Asks every second, on a thread of its own, and notes each change; what was seen last is in the attributes.
 
-    ``red`` counts, by region, the polls in a row that its ``/status`` did not answer 200, and ``worst`` the longest row.
+    ``red`` counts, by region, the polls in a row that its ``/status`` did not answer 200; ``worst`` is the longest row.
     ``good_since`` is when a region last began to be well without a break, evacuated or not.
     """
 
@@ -120,12 +121,11 @@ class Watch:
             asked["city", city] = lambda city=city: ask_name(self.edge_url, city)  # type: ignore[misc]
         for region, url in self.api_urls.items():
             asked["region", region] = lambda url=url: status.probe(url, TIMEOUT_S)  # type: ignore[misc]
-        for (kind, name), found in each(asked, lambda key: asked[key]()).items():
+        for (_, name), found in each(asked, lambda key: asked[key]()).items():
             if isinstance(found, Answer):
                 self._answered(name, found)
             else:
                 self._told(name, found)
-            del kind
         self.polls += 1
 
     def _answered(self, city: str, answer: Answer) -> None:
@@ -146,7 +146,9 @@ class Watch:
         else:
             self.good_since.setdefault(region, self.timeline.now())
 
-    def wait(self, condition: Callable[[], bool], deadline_s: float, sleep: Callable[[float], None] = time.sleep) -> bool:
+    def wait(
+        self, condition: Callable[[], bool], deadline_s: float, sleep: Callable[[float], None] = time.sleep
+    ) -> bool:
         """Wait until ``condition`` holds; False when the deadline passes first."""
         end = self.timeline.now() + deadline_s
         while not condition():
