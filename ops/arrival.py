@@ -20,9 +20,20 @@ def present(cloud: Cloud, region: str, event_keys: Iterable[str]) -> set[str]:
     Raises:
         OpsError: the table cannot be read, or keeps leaving keys unprocessed.
     """
+    return set(items(cloud, region, event_keys, ProjectionExpression="event_key"))
+
+
+def items(cloud: Cloud, region: str, event_keys: Iterable[str], **options: Any) -> dict[str, Any]:
+    """The items, by event key, of those of ``event_keys`` that the region's replica holds (strong reads).
+
+    ``options`` go to BatchGetItem (a projection that has ``event_key``).
+
+    Raises:
+        OpsError: the table cannot be read, or keeps leaving keys unprocessed.
+    """
     dynamodb: Any = cloud.client("dynamodb", region)
     table = cloud.stage.table_name
-    found: set[str] = set()
+    found: dict[str, Any] = {}
     with explained(f"{region}: reading table {table}"):
         keys = sorted(set(event_keys))
         for start in range(0, len(keys), BATCH_GET_LIMIT):
@@ -30,9 +41,9 @@ def present(cloud: Cloud, region: str, event_keys: Iterable[str]) -> set[str]:
             wanted = [{"pk": {"S": f"EVENT#{key}"}, "sk": {"S": "EVENT"}} for key in chunk]
             for _ in range(MAX_UNPROCESSED_ROUNDS):
                 answer = dynamodb.batch_get_item(
-                    RequestItems={table: {"Keys": wanted, "ConsistentRead": True, "ProjectionExpression": "event_key"}}
+                    RequestItems={table: {"Keys": wanted, "ConsistentRead": True, **options}}
                 )
-                found |= {item["event_key"]["S"] for item in answer["Responses"].get(table, [])}
+                found |= {item["event_key"]["S"]: item for item in answer["Responses"].get(table, [])}
                 wanted = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
                 if not wanted:
                     break
