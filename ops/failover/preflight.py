@@ -8,6 +8,7 @@ the region of a *drill* everything; and no force leads past "no healthy survivor
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ Verdict = Literal["ok", "reason", "unknown"]
 TRAFFIC_WINDOW = timedelta(hours=3)
 LATELY = timedelta(minutes=5)
 MAX_PAGES = 20
+# An alarm goes out when three of its last five periods are good.
+ALARM_PATIENCE_S, ALARM_POLL_S = 90.0, 2.0
 # A drill goes on after its outage: until DNS is back, queues are empty and the proof is made.
 AFTERWARDS_S = 300.0
 
@@ -259,13 +262,21 @@ class _Look:
         return found
 
     def alarms(self) -> list[Finding]:
+        """What is in ALARM. A sick region is left at once; whoever has time lets an alarm that is going out do so."""
         found = []
-        for region, seen in self._each(lambda region: alarms_on(self.cloud, region)).items():
+        for region, seen in self._each(self._alarms_after_a_while).items():
             if isinstance(seen, str):
                 found.append(self._found("alarms", region, None, seen, "none in ALARM"))
             else:
                 found.append(self._found("alarms", region, not seen, ", ".join(seen) or "none", "none in ALARM"))
         return found
+
+    def _alarms_after_a_while(self, region: str) -> list[str]:
+        patience_s = 0.0 if self.request.mode == "evacuate" else min(ALARM_PATIENCE_S, 6.0 * self.stage.alarms.period_s)
+        end = time.monotonic() + patience_s
+        while (on := alarms_on(self.cloud, region)) and time.monotonic() < end:
+            time.sleep(ALARM_POLL_S)
+        return on
 
     def enough_capacity(self) -> list[Finding]:
         if self.request.mode == "failback":
