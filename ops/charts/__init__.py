@@ -108,11 +108,18 @@ class Chart:
     note: str = ""
 
     def _repr_html_(self) -> str:
+        return self.figure()
+
+    def figure(self, scroll: bool = True) -> str:
+        """The chart as a figure; ``scroll`` False where what is around it scrolls."""
         name = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "chart"
         link = f"data:text/csv;charset=utf-8,{quote(self.csv)}"
+        label = escape(self.title or "chart", quote=True)
+        around = (
+            f'class="at-scroll" tabindex="0" role="region" aria-label="{label}"' if scroll else 'class="at-drawing"'
+        )
         return (
-            f'<figure class="at-chart">{_caption(self.title, self.note)}<div class="at-scroll" tabindex="0" '
-            f'role="region" aria-label="{escape(self.title or "chart", quote=True)}">{self.svg}</div>'
+            f'<figure class="at-chart">{_caption(self.title, self.note)}<div {around}>{self.svg}</div>'
             f'<a class="at-csv" download="{name}.csv" href="{link}">Data as CSV</a></figure>'
         )
 
@@ -416,7 +423,7 @@ def draw(
     alt = _altair()
     with alt.theme.enable("atoll"):
         spec = chart.to_dict()
-    spec |= {"autosize": {"type": "fit-x", "contains": "padding"}, "padding": 4}
+    spec = {"padding": 4, **spec, "autosize": {"type": "fit-x", "contains": "padding"}}
     # The Vega-Lite that Altair speaks. Nothing may be fetched: a chart's data is in it.
     svg = vl_convert.vegalite_to_svg(spec, vl_version=alt.SCHEMA_VERSION.rpartition(".")[0], allowed_base_urls=[])
     return Chart(_embedded(svg, title, summary), title, summary, _csv(rows or []), note)

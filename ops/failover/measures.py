@@ -23,6 +23,10 @@ from ops.stage import Stage
 
 NONE = "no answer"
 FAILED = "failed"
+# Seconds that one bar stands for: the least with which a run has no more bars than can be told apart.
+STEPS_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+MAX_STEPS = 240
+MAX_DIRECTIONS = 6
 
 
 @dataclass(frozen=True)
@@ -166,14 +170,17 @@ def returned_at(record: LoadRecord, region: str, since: float) -> float | None:
 # --- what is drawn -------------------------------------------------------------------------------------------------
 
 
-def per_second(record: LoadRecord, every_s: float = 1.0) -> pd.DataFrame:
-    """Attempts a second by the region that answered, and those that failed, a row for each ``every_s`` of the run.
+def per_second(record: LoadRecord) -> tuple[pd.DataFrame, float]:
+    """Attempts a second by the region that answered, and those that failed; and how many seconds a row stands for.
 
     Every series has a row at every step, zero where there was none, so that a pause is seen as one.
     """
     columns = ["time", "series", "per_s"]
     if not record.attempts:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=columns), STEPS_S[0]
+    begun = [one.started for one in record.attempts]
+    fitting = (step for step in STEPS_S if (max(begun) - min(begun)) / step <= MAX_STEPS)
+    every_s = next(fitting, STEPS_S[-1])
     counts: Counter[tuple[int, str]] = Counter()
     for one in record.attempts:
         counts[math.floor(one.started / every_s), FAILED if one.failed else one.region or NONE] += 1
@@ -184,7 +191,7 @@ def per_second(record: LoadRecord, every_s: float = 1.0) -> pd.DataFrame:
         for name in series
         for step in range(min(steps), max(steps) + 1)
     ]
-    return _timed(rows, columns)
+    return _timed(rows, columns), every_s
 
 
 def latencies(record: LoadRecord) -> pd.DataFrame:
@@ -206,21 +213,23 @@ def answering(record: LoadRecord) -> pd.DataFrame:
 
 
 def lags(arrivals: pd.DataFrame, unreachable: Sequence[Span] = ()) -> pd.DataFrame:
-    """Replication lag by direction: a row an event at the time of its 202, and an empty one where a span begins.
+    """Replication lag by direction, at the time of each event's 202; many directions are put together by their end.
 
-    ``arrivals`` is :meth:`ops.failover.arrivals.Arrivals.frame`. The region's own replica is no replication.
+    ``arrivals`` is :meth:`ops.failover.arrivals.Arrivals.frame`. What was accepted while the other replica could not
+    be read has no lag: when it arrived was not seen. Nor has what was not seen at all.
     """
     across = arrivals[arrivals["accepted_region"] != arrivals["region"]].copy()
     across["direction"] = across["accepted_region"] + " to " + across["region"]
+    if across["direction"].nunique() > MAX_DIRECTIONS:
+        across["direction"] = "to " + across["region"]
+    for span in unreachable:
+        unseen = (across["region"] == span.region) & (
+            across["accepted"] >= pd.Timestamp(span.started, unit="s", tz="UTC")
+        )
+        if span.ended is not None:
+            unseen &= across["accepted"] < pd.Timestamp(span.ended, unit="s", tz="UTC")
+        across.loc[unseen, "lag_ms"] = math.nan
     rows = across[["accepted", "direction", "lag_ms"]].rename(columns={"accepted": "time"})
-    gaps = [
-        (pd.Timestamp(span.started, unit="s", tz="UTC"), direction, float("nan"))
-        for span in unreachable
-        for direction in sorted(set(rows["direction"]))
-        if span.region in direction.split(" to ")
-    ]
-    if gaps:
-        rows = pd.concat([rows, pd.DataFrame(gaps, columns=rows.columns)], ignore_index=True)
     return rows.sort_values(["direction", "time"], ignore_index=True)
 
 

@@ -50,7 +50,7 @@ class WayBack:
 class Proof:
     """The verdict and its reasons. Keys are event keys.
 
-    ``missing`` and ``uncounted``: region -> accepted events that its replica lacks, or holds without their effect.
+    ``missing`` and ``uncounted``: region -> accepted events whose item, or whose effect, its replica lacks.
     ``differing``: events whose item is not the same everywhere. ``doubled``: events with more than one effect, or
     stored under more than one key. ``foreign``: items of the run that nobody was told of. ``in_doubt``: event -> the
     regions that hold it. ``unread``: region -> why its table could not be read.
@@ -249,9 +249,7 @@ def judge(
         [r for r in replicas if r.region not in unread],
     )
     missing = {one.region: [key for key in accepted if key not in one.digests] for one in readable}
-    uncounted = {
-        one.region: [key for key in accepted if key in one.digests and not one.buckets.get(key)] for one in readable
-    }
+    uncounted = {one.region: [key for key in accepted if not one.buckets.get(key)] for one in readable}
     differing = [key for key in accepted if len({one.digests[key] for one in readable if key in one.digests}) > 1]
     of_run = {key: event for one in readable for key, event in one.of_run.items()}
     keys_of = Counter(of_run.values())
