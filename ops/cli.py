@@ -524,13 +524,21 @@ def _faults(stage: str) -> tuple[Any, Any, Stage]:
 
 
 @fault_app.command("region-down")
-def fault_region_down(region: str, stage: StageOption = "local") -> None:
-    """Take a region away: its API fails, calls to it are reset, its processing stops.
+def fault_region_down(
+    region: str,
+    part: Annotated[
+        list[str] | None, typer.Option(help="api, calls or processing; repeatable; default: all three.")
+    ] = None,
+    how: Annotated[str, typer.Option(help="What AWS calls to it end with: reset, timeout or throttle.")] = "reset",
+    stage: StageOption = "local",
+) -> None:
+    """Take a region away, or parts of it: its APIs fail, calls to it end as --how says, its processing stops.
 
-    Example: ops fault region-down us-east-1
+    Example: ops fault region-down us-east-1 --part calls --how timeout
     """
     faults, running, settings = _faults(stage)
-    out.print(str(faults.region_down(running, settings, region)), highlight=False)
+    fault = faults.region_down(running, settings, region, parts=part or faults.PARTS, how=how)
+    out.print(str(fault), highlight=False)
 
 
 @fault_app.command("replication-cut")
@@ -552,6 +560,7 @@ API_FAULTS = {
     "throttle": "Let calls to a service fail as throttled ones do.",
     "latency": "Let calls to a service take a second longer.",
     "reset": "Cut the connection of calls to a service.",
+    "timeout": "Let calls to a service hang until the caller gives up.",
 }
 
 
@@ -575,7 +584,7 @@ for _kind in API_FAULTS:
 
 @fault_app.command("list")
 def fault_list(stage: StageOption = "local", as_json: JsonOption = False) -> None:
-    """What is broken now.
+    """What is broken now, in words; what an experiment broke with the time of its end.
 
     Example: ops fault list
     """
@@ -593,7 +602,9 @@ def fault_list(stage: StageOption = "local", as_json: JsonOption = False) -> Non
 
 @fault_app.command("heal")
 def fault_heal(
-    fault: Annotated[str, typer.Argument(help="A fault's id (ops fault list); all of them without it.")] = "",
+    fault: Annotated[
+        str, typer.Argument(help="Id of a fault or of an experiment (ops fault list); all of them without it.")
+    ] = "",
     stage: StageOption = "local",
 ) -> None:
     """Mend one fault, or all.

@@ -93,7 +93,7 @@ class Supervisor:
             *("--port", str(ports["emulator"]), "--endpoint-port", str(ports["proxy"])),
             *("--lag-ms", str(settings.lag_ms)),
             *(["--enforce-iam"] if settings.enforce_iam else []),
-            *("--handlers-endpoint", handlers_endpoint, "--cloud-id", cloud_id),
+            *("--handlers-endpoint", handlers_endpoint, "--cloud-id", cloud_id, "--state-dir", settings.state_dir),
         )
         self._spawn(
             "edge",

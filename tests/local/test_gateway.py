@@ -163,5 +163,5 @@ def test_rule_that_resets_closes_the_connection(running: Running) -> None:
 
 
 def test_rule_that_would_change_bodies_is_refused_and_not_ignored(running: Running) -> None:
-    with pytest.raises(ValueError, match="accepted: error, latency, reset"):
+    with pytest.raises(ValueError, match="accepted: error, latency, reset, timeout"):
         asyncio.run(running.gateway.relay(None, None, mutator=object()))  # type: ignore[arg-type]

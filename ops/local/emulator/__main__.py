@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         action="store_true",
         help="let functions do only what their roles grant; the key `test` does all",
     )
+    parser.add_argument("--state-dir", default="", help="where faults.json is (default: a directory for this run)")
     parser.add_argument("--cloud-id", default="", help="echoed by /_atoll/status")
     options = parser.parse_args(arguments)
     hold_lifeline()
@@ -49,7 +50,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except IncompatibleEmulatorError as error:
         sys.exit(str(error))
     prepare_microburst()
-    emulator = Emulator(lag_ms=options.lag_ms, cloud_id=options.cloud_id)
+    state_dir = Path(options.state_dir or tempfile.mkdtemp(prefix="atoll-emulator-"))
+    emulator = Emulator(lag_ms=options.lag_ms, cloud_id=options.cloud_id, state_dir=state_dir)
     emulator.install()
     # One loop serves all requests while threads wait on workers: it must not queue 5 ms behind each of them.
     sys.setswitchinterval(0.0005)
@@ -57,6 +59,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     gateway = Gateway(emulator.serve)
     emulator.rules.fault = gateway.fault
+    emulator.outages.set_rules = gateway.faults.engine.set_rules
     asyncio.run(gateway.serve(HOST, options.port, options.endpoint_port))
     sys.exit(0)
 

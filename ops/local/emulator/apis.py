@@ -1,23 +1,23 @@
-"""Requests to the APIs of API Gateway: counted as AWS counts them, and 503 from a region taken away."""
+"""Requests to the APIs of API Gateway: counted as AWS counts them, and 503 where they are taken away."""
 
 from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Collection
 from typing import Any
 
 from ops.local.emulator.metrics import Metrics
+from ops.local.emulator.outages import Outages
 from ops.local.emulator.scopes import Scope, entered
 
 
 class Apis:
     """The APIs of every account and region."""
 
-    def __init__(self, regions_down: Collection[str], metrics: Metrics) -> None:
+    def __init__(self, outages: Outages, metrics: Metrics) -> None:
         self._service = importlib.import_module("ministack.services.apigateway")
         self._serve = self._service.handle_execute
-        self._regions_down = regions_down
+        self._outages = outages
         self._metrics = metrics
 
     async def serve(  # noqa: PLR0917 (the emulator's own parameters)
@@ -33,7 +33,7 @@ class Apis:
     ) -> Any:
         """Stands in for ``handle_execute``."""
         owner = self._service.find_api_scope(api_id)
-        if owner is not None and owner[1] in self._regions_down:
+        if owner is not None and owner[1] in self._outages.effects.apis_down:
             return 503, {"Content-Type": "application/json"}, b'{"message":"Service Unavailable"}'
         started = time.perf_counter()
         answer = await self._serve(

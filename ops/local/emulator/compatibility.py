@@ -18,6 +18,8 @@ USED = {
     "core.responses.request_scope": ("account_id", "region"),
     "core.responses.get_account_id": (),
     "core.responses.get_region": (),
+    "core.responses.set_request_account_id": ("access_key_id",),
+    "core.router.extract_access_key_id": ("headers", "query_params"),
     "services.dynamodb._replica_group": ("table",),
     "services.dynamodb._extract_key_val": ("attr",),
     "services.dynamodb._set_item": ("table", "pk_val", "sk_val", "item"),
@@ -79,10 +81,13 @@ USED = {
 }
 USED_STATE = (
     "services.dynamodb._tables",
+    "services.dynamodb._tags",
+    "services.lambda_svc._functions",
     "services.sqs._queues",
     "services.sqs._queues_lock",
     "services.eventbridge._event_buses",
     "services.cloudwatch._alarms",
+    "services.cloudwatch._composite_alarms",
     "services.cognito._user_pools",
     "services.cloudwatch._metrics",
     "app._MAIN_LOOP",

@@ -9,10 +9,12 @@ from typing import Any
 
 from ops.local.emulator.gateway import Receive, Send
 from ops.local.emulator.metrics import Metrics
+from ops.local.emulator.outages import Outages
 from ops.local.emulator.replacements import MINISTACK_VERSION, REPLACEMENTS
 from ops.local.emulator.replication import ReplicationLog
 from ops.local.emulator.rules import RuleTargets
 from ops.local.emulator.tables import GlobalTables
+from ops.local.record import Fault
 
 PREFIX = "/_atoll/"
 
@@ -26,13 +28,21 @@ class ControlError(Exception):
 
 
 class Control:
-    """Shows the state of the emulator's parts, and changes which regions are down and how the tables replicate."""
+    """Shows the state of the emulator's parts, and changes what is broken and how the tables replicate."""
 
     def __init__(
-        self, *, cloud_id: str, regions_down: set[str], metrics: Metrics, tables: GlobalTables, rules: RuleTargets
+        self,
+        *,
+        cloud_id: str,
+        outages: Outages,
+        metrics: Metrics,
+        tables: GlobalTables,
+        rules: RuleTargets,
+        faults_changed: Callable[[], None],
     ) -> None:
         self._cloud_id = cloud_id
-        self._regions_down = regions_down
+        self._outages = outages
+        self._faults_changed = faults_changed
         self._metrics = metrics
         self._tables = tables
         self._views: dict[str, Callable[[], dict[str, Any]]] = {
@@ -40,7 +50,7 @@ class Control:
             "/_atoll/replication": tables.state,
             "/_atoll/replication/idle": self._idle,
             "/_atoll/deliveries": rules.state,
-            "/_atoll/regions": self._regions,
+            "/_atoll/faults": outages.state,
         }
 
     async def serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -77,10 +87,9 @@ class Control:
             case "PATCH", "/_atoll/replication":
                 self._change_links(body)
                 return self._tables.state()
-            case "PATCH", "/_atoll/regions":
-                region, down = _field(body, "region", str), _field(body, "down", bool)
-                (self._regions_down.add if down else self._regions_down.discard)(region)
-                return self._regions()
+            case "PUT", "/_atoll/faults":
+                self._break(_field(body, "faults", list))
+                return self._outages.state()
         raise ControlError(404, f"{method} {path} is not part of the control endpoint")
 
     def _status(self) -> dict[str, Any]:
@@ -95,8 +104,13 @@ class Control:
         state = self._tables.state()
         return {name: state[name] for name in ("idle", "pending", "held")}
 
-    def _regions(self) -> dict[str, Any]:
-        return {"down": sorted(self._regions_down)}
+    def _break(self, faults: list[Any]) -> None:
+        try:
+            record = [Fault.from_json(one) for one in faults]
+        except (TypeError, AttributeError) as error:
+            raise ControlError(400, f"faults: {error}") from error
+        self._outages.apply(record)
+        self._faults_changed()
 
     def _change_links(self, body: dict[str, Any]) -> None:
         unknown = set(body) - {"source", "destination", "both", "lag_ms", "cut", "lose"}

@@ -1,4 +1,4 @@
-"""Invocations of functions: counted as AWS counts them, by a few warm workers, and none for a region taken away."""
+"""Invocations of functions: counted as AWS counts them, by a few warm workers, and as broken as ``outages`` says."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ops.local.emulator.metrics import Metrics
+from ops.local.emulator.outages import Outages
 from ops.local.emulator.scopes import Scope, here
+from ops.local.record import Fault
 
 WARM_WORKERS = max(2, os.cpu_count() or 1)
 WAIT_FOR_WARM_WORKER_S = 10.0
@@ -19,18 +21,25 @@ WAIT_FOR_WARM_WORKER_S = 10.0
 class Lambdas:
     """The functions of every account and region."""
 
-    def __init__(self, regions_down: Collection[str], metrics: Metrics) -> None:
+    def __init__(self, outages: Outages, metrics: Metrics) -> None:
         service = importlib.import_module("ministack.services.lambda_svc")
         self._execute = service._execute_function_dispatch
         self._acquire_slot = service._acquire_execution_slot
         self._event_source_mappings = service._iter_all_esms
-        self._regions_down = regions_down
+        self._outages = outages
         self._metrics = metrics
         self._workers: dict[tuple[Scope, str], threading.Semaphore] = {}
 
     def execute(self, func: Any, config: Any, event: Any, request_id: str, started: float) -> Any:
         """Stands in for ``_execute_function_dispatch``."""
         scope, function = here(), config.get("FunctionName", "unknown")
+        delay, error = self._outages.of_invocation(scope.region, function)
+        if delay is not None and (late := self._delayed(delay, config)):
+            self._metrics.invocation(scope, function, duration_ms=late["duration_ms"], error=True)
+            return late
+        if error is not None and error.prevent:
+            self._metrics.invocation(scope, function, duration_ms=0.0, error=True)
+            return _failed("FaultInjectedError", f"the invocation fails by experiment {error.owner}")
         workers = self._workers.setdefault((scope, function), threading.Semaphore(WARM_WORKERS))
         # Never longer: a function that invokes itself would otherwise wait for its own worker for ever.
         waited = workers.acquire(timeout=WAIT_FOR_WARM_WORKER_S)
@@ -42,9 +51,23 @@ class Lambdas:
                 workers.release()
         duration_ms = (time.time() - started) * 1000
         answer = result if isinstance(result, dict) else {}
+        if error is not None:
+            log = answer.get("log") or ""
+            answer = result = _failed("FaultInjectedError", f"the invocation failed by experiment {error.owner}")
+            answer["log"] = log
         self._metrics.invocation(scope, function, duration_ms=duration_ms, error=bool(answer.get("error")))
         self._metrics.log(scope, answer.get("log") or "")
         return result
+
+    @staticmethod
+    def _delayed(delay: Fault, config: Any) -> dict[str, Any] | None:
+        """Wait before the code runs. The wait counts against the timeout of the function, as on AWS; the answer is
+        that of a function which ran into it, or None."""
+        wait_s, timeout_s = (delay.latency_ms or 0.0) / 1000, float(config.get("Timeout", 3))
+        time.sleep(min(wait_s, timeout_s))
+        if wait_s < timeout_s:
+            return None
+        return _failed("Sandbox.Timedout", f"Task timed out after {timeout_s:.2f} seconds", timeout_s * 1000)
 
     def emit_nothing(self, function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:
         """Stands in for ``_emit_lambda_metrics``: counted by ``execute`` and ``acquire_slot``."""
@@ -59,5 +82,11 @@ class Lambdas:
     def event_source_mappings(self) -> Iterator[tuple[str, str, Any]]:
         """Stands in for ``_iter_all_esms``."""
         for account, region, mapping in self._event_source_mappings():
-            if region not in self._regions_down:
+            if self._outages.polls(region, mapping.get("FunctionName", "")):
                 yield account, region, mapping
+
+
+def _failed(kind: str, message: str, duration_ms: float = 0.0) -> dict[str, Any]:
+    """What the emulator takes for an invocation that ended with an error of the function."""
+    body = {"errorType": kind, "errorMessage": message}
+    return {"body": body, "error": True, "log": "", "duration_ms": duration_ms}

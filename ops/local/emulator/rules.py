@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ops.local.emulator.outages import Outages
 from ops.local.emulator.retries import Burial, Failure, Policy, Retries
 from ops.local.emulator.scopes import Scope, entered, here
 
@@ -44,9 +45,9 @@ class Delivery:
 class RuleTargets:
     """Stands in for the emulator's one attempt at each target."""
 
-    def __init__(self, regions_down: set[str], count: Count) -> None:
+    def __init__(self, outages: Outages, count: Count) -> None:
         """``count(scope, metric, rule, bus)`` publishes one."""
-        self._regions_down = regions_down
+        self._outages = outages
         self._count = count
         # (service, operation, region) -> the code of a fault that is injected into such a call, if there is one.
         self.fault: Fault = lambda service, operation, region: None
@@ -120,7 +121,9 @@ class RuleTargets:
         if not self._rule_may_send(delivery, str(target), queue):
             return Failure("NO_PERMISSIONS", f"the policy of queue {target.resource} does not let the rule send")
         # What a region accepted just before it went down is in its queues when it comes back.
-        if target.region not in self._regions_down and (code := self.fault("sqs", "SendMessage", target.region)):
+        if target.region not in self._outages.effects.calls_down and (
+            code := self.fault("sqs", "SendMessage", target.region)
+        ):
             return Failure("THROTTLING" if "Thrott" in code else "SDK_CLIENT_ERROR", code, retryable=True)
         return None
 
@@ -128,7 +131,7 @@ class RuleTargets:
         scope, name = delivery.scope, target.resource.partition("/")[2]
         abroad = target.region != scope.region
         for region in (scope.region, target.region) if abroad else ():
-            if region in self._regions_down:
+            if region in self._outages.effects.calls_down:
                 return Failure("CROSS_REGION_INGESTION_FAILED", f"{region} gives no answer", retryable=True)
         if code := self.fault("events", "PutEvents", target.region) if abroad else None:
             return Failure("THROTTLING" if "Thrott" in code else "SDK_CLIENT_ERROR", code, retryable=True)

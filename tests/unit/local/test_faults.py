@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from ops.errors import UsageError
 from ops.local import faults
 from ops.local.cloud import LocalCloud
 from ops.local.faults import Fault
+from ops.local.record import Record
 from ops.stage import load_stage
 
 STAGE = load_stage("local")
@@ -60,7 +60,7 @@ def test_unknown_input_names_what_is_accepted(cloud: LocalCloud) -> None:
         faults.region_down(cloud, STAGE, "eu-north-1")
     with pytest.raises(UsageError, match="same region"):
         faults.replication_cut(cloud, STAGE, US, US)
-    with pytest.raises(UsageError, match="kind: 'explode' is unknown; accepted: throttle, latency, reset"):
+    with pytest.raises(UsageError, match="kind: 'explode' is unknown; accepted: throttle, latency, reset, timeout"):
         faults.api_fault(cloud, STAGE, "explode", "dynamodb")
     with pytest.raises(UsageError, match="service: 'teleport' is unknown; accepted: all, apigateway"):
         faults.api_fault(cloud, STAGE, "reset", "teleport")
@@ -75,6 +75,6 @@ def test_unknown_input_names_what_is_accepted(cloud: LocalCloud) -> None:
 
 def test_fault_survives_the_round_trip_through_its_record(cloud: LocalCloud) -> None:
     fault = Fault("latency:s3", "latency", "now", service="s3", latency_ms=5.0)
-    faults._write(cloud, [fault])
-    assert faults.list_faults(cloud, STAGE) == [fault]
-    assert dataclasses.asdict(faults._read(cloud)[0]) == dataclasses.asdict(fault)
+    partly = Fault("x", "region-down", "now", region=US, parts=("api", "calls"), owner="EXP1", until="later")
+    Record(cloud.state_dir).write([fault, partly])
+    assert faults.list_faults(cloud, STAGE) == [fault, partly]

@@ -8,7 +8,9 @@ import pytest
 
 from ops.local.emulator.lambdas import Lambdas
 from ops.local.emulator.metrics import Metrics
+from ops.local.emulator.outages import Outages
 from ops.local.emulator.scopes import Scope, entered
+from ops.local.record import Fault
 
 IRELAND = Scope("000000000000", "eu-west-1")
 
@@ -26,7 +28,7 @@ class Recorded(Metrics):
 
 def test_invocation_without_a_free_slot_is_published_as_a_throttle() -> None:
     metrics = Recorded()
-    lambdas = Lambdas(set(), metrics)
+    lambdas = Lambdas(Outages(lambda change: None), metrics)
     function = {"concurrency": 1}, {"FunctionName": "store"}
     release = importlib.import_module("ministack.services.lambda_svc")._release_execution_slot
     with entered(IRELAND):
@@ -42,8 +44,9 @@ def test_invocation_without_a_free_slot_is_published_as_a_throttle() -> None:
 def test_region_that_is_down_reads_no_queue_and_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     mappings = [("000000000000", region, {"UUID": region}) for region in ("eu-west-1", "us-east-1")]
     monkeypatch.setattr("ministack.services.lambda_svc._iter_all_esms", lambda: iter(mappings))
-    regions_down = {"eu-west-1"}
-    lambdas = Lambdas(regions_down, Recorded())
+    outages = Outages(lambda change: None)
+    outages.apply([Fault("x", "region-down", "now", region="eu-west-1", parts=("processing",))])
+    lambdas = Lambdas(outages, Recorded())
     assert list(lambdas.event_source_mappings()) == mappings[1:]
-    regions_down.clear()
+    outages.apply([])
     assert list(lambdas.event_source_mappings()) == mappings

@@ -25,7 +25,7 @@ def test_every_replacement_has_a_reason_and_is_there_once() -> None:
 
 @pytest.fixture(scope="module")
 def emulator() -> Emulator:
-    return Emulator(lag_ms=200.0, cloud_id="")
+    return Emulator(lag_ms=200.0, cloud_id="", state_dir=ROOT)
 
 
 @pytest.mark.parametrize("one", REPLACEMENTS, ids=named)
