@@ -114,7 +114,9 @@ class Cloud:
     @overload
     def client(self, service: Literal["sts"], region: str) -> STSClient: ...
     @overload
-    def client(self, service: Literal["cognito-idp", "ec2", "fis", "kms", "secretsmanager"], region: str) -> Any: ...
+    def client(
+        self, service: Literal["cognito-idp", "ec2", "fis", "kms", "secretsmanager", "sns"], region: str
+    ) -> Any: ...
     def client(self, service: Any, region: str) -> Any:
         """The boto3 client of ``service`` in ``region``; Route 53 is global and is asked through the home region."""
         key = (service, region)

@@ -6,17 +6,25 @@ line says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # Of up to 64 KB; a replayed event costs what a custom event does. https://aws.amazon.com/eventbridge/pricing/
 CUSTOM_EVENT_USD = 1.00 / 1_000_000
 
 # https://aws.amazon.com/route53/pricing/ (the first 25 zones; AWS endpoints, of which the first 50 are free)
 HOSTED_ZONE_USD_PER_MONTH = 0.50
 HEALTH_CHECK_USD_PER_MONTH = 0.50
-# Each of: HTTPS, an interval of 10 s instead of 30 s.
+# Each of: HTTPS, an interval of 10 s instead of 30 s. A calculated check has neither.
 HEALTH_CHECK_OPTION_USD_PER_MONTH = 1.00
 
 # https://aws.amazon.com/fis/pricing/, read on 2026-11-22
 FIS_ACTION_USD_PER_MINUTE = 0.10
+
+# https://aws.amazon.com/cloudwatch/pricing/, read on 2026-11-22; a period below 60 s makes it one of high resolution
+ALARM_USD_PER_MONTH = 0.10
+FAST_ALARM_USD_PER_MONTH = 0.30
+COMPOSITE_ALARM_USD_PER_MONTH = 0.50
 
 HOURS_PER_MONTH = 730  # 8,760 hours of a year by 12, as AWS's own calculator counts
 
@@ -43,6 +51,19 @@ _INVOCATIONS_PER_S = {
     "eu-west-2": 2_250,
 }
 _INVOCATIONS_PER_S_ELSEWHERE = 1_100
+
+
+def health_check_usd_per_month(config: Mapping[str, Any]) -> float:
+    """Of a check with this configuration, as Route 53 has it."""
+    options = int(config["Type"] == "HTTPS") + int(config.get("RequestInterval") == 10)
+    return HEALTH_CHECK_USD_PER_MONTH + options * HEALTH_CHECK_OPTION_USD_PER_MONTH
+
+
+def alarm_usd_per_month(spec: Mapping[str, Any]) -> float:
+    """Of an alarm on one metric, or a composite one, as ``ops.provision.alarms`` describes it."""
+    if "rule" in spec:
+        return COMPOSITE_ALARM_USD_PER_MONTH
+    return FAST_ALARM_USD_PER_MONTH if spec["period_s"] < 60 else ALARM_USD_PER_MONTH
 
 
 def invocations_per_s(region: str) -> int:

@@ -34,13 +34,8 @@ def desired_probe(stage: Stage, domain: str) -> dict[str, Any]:
     }
 
 
-def check_name(stage: Stage, region: str) -> str:
-    return f"{stage.prefix} {region}"
-
-
-def desired_record(stage: Stage, region: str, target: str) -> dict[str, Any]:
-    """The latency record that leads to ``target``."""
-    check = check_name(stage, region)
+def desired_record(stage: Stage, region: str, target: str, check: str) -> dict[str, Any]:
+    """The latency record that leads to ``target`` while the health check of this name is healthy."""
     return {"region": region, "ttl_s": stage.dns.ttl_s, "value": target, "health_check": check}
 
 

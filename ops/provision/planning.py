@@ -5,27 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from ops.aws import Cloud
-from ops.plan import Action, Plan, Step
-from ops.prices import (
-    HEALTH_CHECK_OPTION_USD_PER_MONTH,
-    HEALTH_CHECK_USD_PER_MONTH,
-    HOSTED_ZONE_USD_PER_MONTH,
-)
+from ops.plan import Plan, Step
+from ops.prices import HOSTED_ZONE_USD_PER_MONTH, alarm_usd_per_month, health_check_usd_per_month
+from ops.provision.alerting import alarm_steps
 from ops.provision.desired import (
     INDEXES,
     KEYS,
     RUNBOOK,
     TTL_ATTRIBUTE,
-    check_name,
     desired_archives,
     desired_encryption,
-    desired_name,
-    desired_probe,
-    desired_record,
     desired_shape,
 )
+from ops.provision.dns import dns_steps
 from ops.provision.keys import AWS_MANAGED, AWS_OWNED
-from ops.provision.world import COMING_UP, HealthCheck, RegionState, Table, World, observe
+from ops.provision.steps import difference
+from ops.provision.steps import step_for as _step
+from ops.provision.world import COMING_UP, RegionState, Table, World, observe
 from ops.stage import Stage
 
 
@@ -41,7 +37,8 @@ def decide(stage: Stage, world: World) -> Plan:
         *_key_steps(stage, world),
         *_table_steps(stage, world),
         *_archive_steps(stage, world),
-        *_dns_steps(stage, world),
+        *dns_steps(stage, world),
+        *alarm_steps(stage, world),
     ]
     result = Plan(runbook=RUNBOOK, stage=stage.stage, account=world.account, regions=stage.regions, steps=steps)
     new_replicas = sum(step.action == "create" and step.resource.startswith("replica ") for step in steps)
@@ -73,9 +70,9 @@ def _estimates(changes: list[Step]) -> dict[str, Any]:
         if kind == "zone":
             monthly += sign * HOSTED_ZONE_USD_PER_MONTH
         elif kind == "health-check":
-            probe = step.after if step.action == "create" else step.before
-            options = (probe["Type"] == "HTTPS") + (probe["RequestInterval"] == 10)
-            monthly += sign * (HEALTH_CHECK_USD_PER_MONTH + options * HEALTH_CHECK_OPTION_USD_PER_MONTH)
+            monthly += sign * health_check_usd_per_month(step.after if step.action == "create" else step.before)
+        elif kind == "alarm":
+            monthly += sign * alarm_usd_per_month(step.after if step.action == "create" else step.before)
     return {
         "duration_s": sum(_USUAL_S.get(step.resource.partition(" ")[0], _CALL_S) for step in changes),
         "cost_usd_per_month": monthly,
@@ -115,16 +112,6 @@ def _key_steps(stage: Stage, world: World) -> list[Step]:
 def _own_key(stage: Stage, state: RegionState) -> str | None:
     """The stage's own key in a region, by its alias as long as it is not there (which is refused)."""
     return state.key.arn if state.key else stage.key_alias
-
-
-def _step(resource: str, region: str | None, before: Any, after: Any, detail: str = "") -> Step:
-    """Create what is absent (``before`` None), change what differs, keep what is equal."""
-    action: Action = "keep" if before == after else "create" if before is None else "change"
-    if action == "keep":
-        return Step(action=action, resource=resource, region=region)
-    if action == "change":
-        detail = difference(before, after)
-    return Step(action=action, resource=resource, region=region, detail=detail, before=before, after=after)
 
 
 def _table_steps(stage: Stage, world: World) -> list[Step]:
@@ -257,42 +244,6 @@ def _archive_steps(stage: Stage, world: World) -> list[Step]:
     return steps
 
 
-def _dns_steps(stage: Stage, world: World) -> list[Step]:
-    zone, record = stage.dns.zone, stage.dns.record
-    if len(world.zones) > 1:
-        detail = f"{len(world.zones)} public hosted zones have this name: {', '.join(world.zones)}; delete all but one"
-        return [Step(action="refuse", resource=f"zone {zone}", detail=detail)]
-    if record == zone:
-        detail = "latency records are CNAMEs, which DNS forbids at the top of a zone; set dns.record below dns.zone"
-        return [Step(action="refuse", resource=f"record {record}", detail=detail)]
-    steps = [_step(f"zone {zone}", None, {"public": True} if world.zones else None, {"public": True})]
-    names, checks, records, obsolete = [], [], [], []
-    for region in stage.regions:
-        domain, target, own = (getattr(world.regions[region], part) for part in ("domain", "target", "own_target"))
-        if domain is None:
-            continue
-        if own is not None:
-            names.append(_step(f"name {domain}", region, world.names.get(region), desired_name(stage, own), own))
-        ours = world.health_checks.get(region, [])
-        wanted = desired_probe(stage, domain)
-        current = usable(ours, wanted)
-        before = {"name": current.name} | current.config if current else None
-        checks.append(
-            _step(f"health-check {record}", region, before, {"name": check_name(stage, region)} | wanted, domain)
-        )
-        obsolete += [
-            Step(action="delete", resource=f"health-check {record}", region=region, before={"id": c.id} | c.config)
-            for c in ours
-            if c is not current
-        ]
-        found = world.records.get(region)
-        if found is not None and current is not None and found["health_check"] == current.id:
-            found = found | {"health_check": check_name(stage, region)}
-        records.append(_step(f"record {record}", region, found, desired_record(stage, region, target), target))
-    # A health check of a name that leads nowhere yet would fail first.
-    return [*steps, *names, *checks, *records, *obsolete]
-
-
 def _warnings(stage: Stage, world: World) -> list[str]:
     strangers = [name or "(simple)" for name in world.records if name not in stage.regions]
     found = [f"record {stage.dns.record}: {name} is no region of the stage; it is left alone" for name in strangers]
@@ -322,17 +273,3 @@ def _under_other_keys(stage: Stage, world: World) -> list[str]:
             if key != AWS_OWNED
         ]
     return found
-
-
-def usable(ours: list[HealthCheck], wanted: dict[str, Any]) -> HealthCheck | None:
-    """The health check to go on with: Route 53 changes neither type nor interval of one that exists."""
-    fit = [c for c in ours if all(c.config[f] == wanted[f] for f in ("Type", "RequestInterval"))]
-    return fit[-1] if fit else None
-
-
-def difference(before: Any, after: Any) -> str:
-    """The fields that differ, with both values."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return f"is {before}, should be {after}"
-    names = [name for name in after if before.get(name) != after[name]]
-    return "; ".join(f"{name} is {before.get(name)}, should be {after[name]}" for name in names)

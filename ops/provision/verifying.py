@@ -5,7 +5,8 @@ from __future__ import annotations
 from ops.aws import Cloud
 from ops.plan import Step
 from ops.provision.desired import INDEXES, KEYS, TTL_ATTRIBUTE
-from ops.provision.planning import decide, difference
+from ops.provision.planning import decide
+from ops.provision.steps import difference
 from ops.provision.world import observe
 from ops.record import Check
 

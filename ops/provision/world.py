@@ -11,7 +11,9 @@ from botocore.exceptions import ClientError
 from ops import stack
 from ops.aws import Cloud, error_code, explained
 from ops.fanout import each
+from ops.provision.alarms import Alarm, Topic, find_alarms, find_topic
 from ops.provision.desired import desired_archives
+from ops.provision.healthchecks import HealthCheck, find_health_checks
 from ops.provision.keys import AWS_OWNED, Key, find_key, identify
 
 # A replica in one of these states becomes ACTIVE without us.
@@ -56,14 +58,6 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class HealthCheck:
-    id: str
-    number: int
-    name: str
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class RegionState:
     """What one region has. ``domain``, the name of its API, is None when the regional stack does not serve; ``stack``
     says why. With a domain of the stage's, the latency record leads to ``shared_target`` and the API's own name to
@@ -94,6 +88,8 @@ class World:
     health_checks: dict[str, list[HealthCheck]]
     records: dict[str, dict[str, Any]]
     names: dict[str, dict[str, Any]] = field(default_factory=dict)  # the simple records of the regions' own names
+    topic: Topic | None = None
+    alarms: dict[str, Alarm] = field(default_factory=dict)
 
 
 def observe(cloud: Cloud) -> World:
@@ -109,6 +105,8 @@ def observe(cloud: Cloud) -> World:
             health_checks=find_health_checks(cloud),
             records=find_records(cloud, zones[0]) if zones else {},
             names=find_names(cloud, zones[0]) if zones else {},
+            topic=find_topic(cloud),
+            alarms=find_alarms(cloud),
         )
 
 
@@ -127,6 +125,16 @@ def _observe_region(cloud: Cloud, region: str) -> RegionState:
     if shared is None or own is None:
         return RegionState(f"{found.status} without the stage's domain", None, table, archives, key=key)
     return RegionState(found.status, own_name, table, archives, shared, own, key)
+
+
+def find_domains(cloud: Cloud) -> dict[str, str]:
+    """Region -> the name of its API; regions whose stack does not serve are absent."""
+    found = each(cloud.stage.regions, lambda region: stack.read(cloud, region))
+    return {
+        region: cloud.stage.regional_host(region) or f"{one.api_id}.execute-api.{region}.amazonaws.com"
+        for region, one in found.items()
+        if one.serving and one.api_id is not None
+    }
 
 
 def find_table(cloud: Cloud, region: str) -> Table | None:
@@ -184,23 +192,6 @@ def find_zones(cloud: Cloud) -> list[str]:
     ]
 
 
-def find_health_checks(cloud: Cloud) -> dict[str, list[HealthCheck]]:
-    """Ours by caller reference ``<prefix>/<region>/<number>``, the newest last."""
-    route53 = cloud.client("route53", cloud.stage.home_region)
-    found: dict[str, list[HealthCheck]] = {}
-    for page in route53.get_paginator("list_health_checks").paginate():
-        for check in page["HealthChecks"]:
-            prefix, _, rest = check["CallerReference"].partition("/")
-            region, _, number = rest.partition("/")
-            if prefix != cloud.stage.prefix or not number.isdecimal():
-                continue
-            tags = route53.list_tags_for_resource(ResourceType="healthcheck", ResourceId=check["Id"])
-            names = [t["Value"] for t in tags["ResourceTagSet"].get("Tags", []) if t["Key"] == "Name"]
-            config = probe_of(dict(check["HealthCheckConfig"]))
-            found.setdefault(region, []).append(HealthCheck(check["Id"], int(number), "".join(names), config))
-    return {region: sorted(checks, key=lambda check: check.number) for region, checks in found.items()}
-
-
 def find_records(cloud: Cloud, zone: str) -> dict[str, dict[str, Any]]:
     """The CNAME records of the stage's name, by set identifier ("" for a simple one)."""
     return _cnames(cloud, zone, cloud.stage.dns.record)
@@ -229,18 +220,3 @@ def _cnames(cloud: Cloud, zone: str, host: str) -> dict[str, dict[str, Any]]:
         for record in answer["ResourceRecordSets"]
         if record["Name"] == name and record["Type"] == "CNAME"
     }
-
-
-def probe_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The same fields of a health check that exists, with Route 53's defaults for those it leaves out."""
-    defaults = {
-        "Type": None,
-        "FullyQualifiedDomainName": None,
-        "Port": 443,
-        "ResourcePath": None,
-        "RequestInterval": 30,
-        "FailureThreshold": 3,
-        "Inverted": False,
-        "Disabled": False,
-    }
-    return {name: config.get(name, default) for name, default in defaults.items()}

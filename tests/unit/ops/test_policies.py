@@ -206,7 +206,7 @@ def _provision_applied(world: World) -> Iterator[None]:
     slower = cloud.stage.health_check.model_copy(update={"interval_s": 30})
     cloud.stage = cloud.stage.model_copy(update={"health_check": slower})
     _provision_now(world)
-    assert len(observe(cloud).health_checks) == 2
+    assert len(observe(cloud).health_checks) == 7
 
 
 def _provision_now(world: World) -> None:

@@ -13,9 +13,10 @@ from ops.aws import Cloud
 from ops.errors import OpsError, RefusedError
 from ops.plan import Outcome, Plan
 from ops.provision.desired import desired_probe, desired_shape
+from ops.provision.healthchecks import HealthCheck
 from ops.provision.keys import AWS_MANAGED, AWS_OWNED, Key
 from ops.provision.planning import decide
-from ops.provision.world import HealthCheck, RegionState, Table, World, observe
+from ops.provision.world import RegionState, Table, World, observe
 from ops.provision.writers import Waits
 from ops.stage import DomainSettings, EncryptionSettings, Stage
 
@@ -87,11 +88,16 @@ def test_apply_makes_what_the_contract_names(deployed: Cloud) -> None:
         assert journal["EventSourceArn"].endswith(f":{region}:123456789012:event-bus/atoll-unit-journal")
         assert (journal["EventPattern"], journal["RetentionDays"]) == ('{"source": ["atoll.events"]}', 5)
     world = observe(deployed)
-    assert {r: c[0].config["FullyQualifiedDomainName"] for r, c in world.health_checks.items()} == {
-        region: DOMAIN.format(region) for region in deployed.stage.regions
+    us, india = (DOMAIN.format(region) for region in deployed.stage.regions)
+    probes = {slot: checks[0].config for slot, checks in world.health_checks.items()}
+    assert {slot: probe["FullyQualifiedDomainName"] for slot, probe in probes.items() if "Port" in probe} == {
+        "us-east-1": us,
+        "ap-south-1": india,
+        "us-east-1/evacuation": india,
+        "ap-south-1/evacuation": us,
     }
     assert world.records["ap-south-1"]["value"] == DOMAIN.format("ap-south-1")
-    assert world.records["ap-south-1"]["health_check"] == world.health_checks["ap-south-1"][0].id
+    assert world.records["ap-south-1"]["health_check"] == world.health_checks["ap-south-1/combined"][0].id
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -126,6 +132,11 @@ def test_apply_when_cut_at_any_call_is_continued_by_the_next_plan(
     assert {region: len(checks) for region, checks in observe(deployed).health_checks.items()} == {
         "us-east-1": 1,
         "ap-south-1": 1,
+        "us-east-1/evacuation": 1,
+        "ap-south-1/evacuation": 1,
+        "us-east-1/combined": 1,
+        "ap-south-1/combined": 1,
+        "platform": 1,
     }
 
 
@@ -150,9 +161,9 @@ def test_apply_when_a_step_fails_has_reported_those_before_it_and_why(deployed: 
 
 def test_plan_estimates_how_long_and_what_it_costs(deployed: Cloud) -> None:
     fresh = provision.plan(deployed)
-    # One zone at 0.50, and a health check a region: 0.50, and 1.00 for each of HTTPS and the fast interval.
-    fast = deployed.stage.health_check.interval_s == 10
-    assert fresh.estimates["cost_usd_per_month"] == pytest.approx(0.5 + 2 * (0.5 + 1 + fast))
+    # One zone at 0.50. Two probes a region: 0.50, and 1.00 for each of HTTPS and the fast interval. Calculated: one a
+    # region and one over all, at 0.50. Alarms of high resolution: as many, at 0.30.
+    assert fresh.estimates["cost_usd_per_month"] == pytest.approx(0.5 + 4 * (0.5 + 1 + 1) + 3 * 0.5 + 3 * 0.3)
     assert fresh.estimates["duration_s"] > 300
     applied(deployed)
     done = provision.plan(deployed)
@@ -188,7 +199,14 @@ def test_plan_when_probe_interval_changes_replaces_the_health_check_before_it_is
     slower = deployed.stage.health_check.model_copy(update={"interval_s": 30})
     deployed.stage = deployed.stage.model_copy(update={"health_check": slower})
     plan = applied(deployed)
-    assert [action for action, _, region in summary(plan) if region == "us-east-1"] == ["create", "change", "delete"]
+    checks = [(action, what.split()[2:]) for action, what, region in summary(plan) if region == "us-east-1"]
+    assert [check for check in checks if check != ("change", [])] == [
+        ("create", []),
+        ("create", ["evacuation"]),
+        ("change", ["combined"]),
+        ("delete", []),
+        ("delete", ["evacuation"]),
+    ]
     world = observe(deployed)
     assert [check.config["RequestInterval"] for check in world.health_checks["us-east-1"]] == [30]
     assert provision.plan(deployed).changes == []
@@ -263,8 +281,8 @@ def test_apply_with_a_domain_leads_both_names_to_their_own_targets_and_probes_th
     }
     world = observe(named)
     for region in named.stage.regions:
-        (check,) = world.health_checks[region]
-        assert check.config["FullyQualifiedDomainName"] == f"{region}.api.atoll.example"
+        (probe,), (check,) = world.health_checks[region], world.health_checks[f"{region}/combined"]
+        assert probe.config["FullyQualifiedDomainName"] == f"{region}.api.atoll.example"
         assert records[f"api.atoll.example. {region}"]["HealthCheckId"] == check.id
         assert "HealthCheckId" not in records[f"{region}.api.atoll.example."]
     assert provision.plan(named).changes == []
@@ -285,7 +303,11 @@ def test_plan_when_a_domain_is_new_leads_the_records_over(deployed: Cloud, named
         ("create", "name us-east-1.api.atoll.example", "us-east-1"),
         ("create", "name ap-south-1.api.atoll.example", "ap-south-1"),
     ]
-    assert {check[0].config["FullyQualifiedDomainName"] for check in observe(deployed).health_checks.values()} == {
+    assert {
+        check[0].config.get("FullyQualifiedDomainName", "calculated")
+        for check in observe(deployed).health_checks.values()
+    } == {
+        "calculated",
         "us-east-1.api.atoll.example",
         "ap-south-1.api.atoll.example",
     }
@@ -606,9 +628,9 @@ def test_decide_when_record_points_at_another_health_check_changes_it(stage: Sta
     check = HealthCheck("hc-1", 1, "atoll-unit us-east-1", desired_probe(stage, domain))
     record = {"region": "us-east-1", "ttl_s": 10, "value": domain, "health_check": "hc-0"}
     world = replace(world_of(stage), zones=["Z1"], health_checks={"us-east-1": [check]}, records={"us-east-1": record})
-    steps = {(s.resource.split()[0], s.region): s for s in decide(stage, world).steps}
+    steps = {(s.resource.replace(" api.atoll.example", ""), s.region): s for s in decide(stage, world).steps}
     assert steps["health-check", "us-east-1"].action == "keep"
-    assert steps["record", "us-east-1"].detail == "health_check is hc-0, should be atoll-unit us-east-1"
+    assert steps["record", "us-east-1"].detail == "health_check is hc-0, should be atoll-unit us-east-1 combined"
 
 
 def test_token_when_the_world_changes_is_another(stage: Stage) -> None:
