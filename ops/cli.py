@@ -36,6 +36,8 @@ fault_app = typer.Typer(no_args_is_help=True, help="Break the local cloud on pur
 app.add_typer(fault_app, name="fault")
 edge_app = typer.Typer(no_args_is_help=True, help="What the name resolves to, from where, and why.")
 app.add_typer(edge_app, name="edge")
+drill_app = typer.Typer(no_args_is_help=True, help="What drills break now, and the end of it.")
+app.add_typer(drill_app, name="drill")
 
 INTERRUPTED = 130
 # A pipe has no width: wide enough that nothing is cut.
@@ -512,6 +514,60 @@ def edge_explain(
         edgetable.show_city(out, explanations[0])
     else:
         edgetable.show_cities(out, explanations)
+
+
+# --- drills ------------------------------------------------------------------------------------------------------
+
+
+@drill_app.command("list")
+def drill_list(stage: StageOption = "local", region: RegionsOption = None, as_json: JsonOption = False) -> None:
+    """What drills break now: where, since and until when. A region that gives no answer is named; then it exits 3.
+
+    Example: ops drill list
+    Example: ops drill list --stage prod --region us-east-1 --json
+    """
+    from ops.aws import connect
+    from ops.failover import drilltable, experiments
+
+    found = experiments.look(connect(_enter(stage)), region or [])
+    if as_json:
+        _print_json({"stage": stage, **found.as_json()})
+    else:
+        drilltable.show(out, found)
+    if found.unanswered:
+        raise OpsError(
+            "\n".join(found.unanswered.values()),
+            hint="A drill may run there; it ends by itself. Repeat: ops drill list",
+        )
+
+
+@drill_app.command("stop")
+def drill_stop(
+    stage: StageOption = "local",
+    region: RegionsOption = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=1, max=600, help="Seconds to wait until each has ended.")
+    ] = 120,
+    as_json: JsonOption = False,
+) -> None:
+    """End every running drill and wait until it has ended. Safe to repeat; exits 3 and says where if one was not ended.
+
+    Example: ops drill stop
+    Example: ops drill stop --stage prod --region us-east-1
+    """
+    from ops.aws import connect
+    from ops.failover import drilltable, experiments
+
+    stopped = experiments.stop_all(connect(_enter(stage)), region or [], deadline_s=wait_s, progress=_say)
+    if as_json:
+        _print_json({"stage": stage, **stopped.as_json()})
+    else:
+        drilltable.show_stopped(out, stopped)
+    if stopped.failed:
+        raise OpsError(
+            "\n".join(stopped.failed.values()),
+            hint=f"What could not be stopped ends by itself. Repeat: {experiments.healing_command(load_stage(stage))}",
+        )
 
 
 # --- faults ------------------------------------------------------------------------------------------------------

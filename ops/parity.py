@@ -395,7 +395,8 @@ class _Reader:
                 f"{self.region}: the environment of {name} cannot be read: {error['ErrorCode']}: {error['Message']}",
                 hint=f"What the comparison needs to be allowed: ops policy parity --stage {self.cloud.stage.stage}",
             )
-        return found
+        # The one layer is AWS's own (FIS's extension): it has another account and version in each region.
+        return found | {"Layers": [_layer(layer["Arn"]) for layer in found.get("Layers", [])]}
 
     def _concurrency(self, name: str) -> dict[str, Any]:
         found = self.cloud.client("lambda", self.region).get_function_concurrency(FunctionName=name)
@@ -471,3 +472,8 @@ class _Reader:
                 archive = client.describe_archive(ArchiveName=summary["ArchiveName"])
                 found[summary["ArchiveName"]] = _Thing(self.pick(archive, ("EventPattern", "RetentionDays", "State")))
         return found
+
+
+def _layer(arn: str) -> str:
+    """The name of a layer: of ``arn:aws:lambda:<region>:<account>:layer:<name>:<version>``."""
+    return arn.split(":")[6]

@@ -18,6 +18,7 @@ _PREFIXES = {"monitoring": "cloudwatch"}
 NO_RESOURCE = {
     "cloudwatch:GetMetricData",
     "events:ListArchives",
+    "fis:ListExperiments",
     "events:ListReplays",
     "events:ListRules",
     "route53:CreateHealthCheck",
@@ -59,6 +60,14 @@ _RESOURCES = (
     ("sqs", "QueueName", "{QueueName}"),
     ("sqs", "QueueUrl", "{QueueUrl}"),
 )
+# Its identifiers are all called id. What is made has none before it is.
+_FIS = {
+    "CreateExperimentTemplate": ("action/any", "experiment-template/made"),
+    "DeleteExperimentTemplate": ("experiment-template/{id}",),
+    "GetExperiment": ("experiment/{id}",),
+    "StartExperiment": ("experiment/made", "experiment-template/{experimentTemplateId}"),
+    "StopExperiment": ("experiment/{id}",),
+}
 _PLACES = {"apigateway": "arn:aws:apigateway:{region}:", "route53": "arn:aws:route53::"}
 
 
@@ -73,6 +82,8 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
     values = {key: value.rpartition("/")[2] if key in last else value for key, value in parameters.items()}
     if "Entries" in values and service == "events":
         resources = [f"event-bus/{entry['EventBusName']}" for entry in values["Entries"]]
+    elif service == "fis":
+        resources = [form.format(**values) for form in _FIS[model.name]]
     elif "RequestItems" in values:
         resources = [f"table/{table}" for table in values["RequestItems"]]
     else:
@@ -95,6 +106,8 @@ def context_of(
     if "KeyId" in parameters:
         named = parameters["KeyId"]
         return {"kms:ResourceAliases": [named] if named.startswith("alias/") else (aliases or {}).get(named, [])}
+    if model.service_model.service_name == "fis":
+        return {f"aws:RequestTag/{tag}": [value] for tag, value in parameters.get("tags", {}).items()}
     if model.name != "ChangeResourceRecordSets":
         return {}
     changes = parameters["ChangeBatch"]["Changes"]

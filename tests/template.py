@@ -95,6 +95,7 @@ _ARNS = {
     "AWS::KMS::Key": ("arn:aws:kms:{here}:key/{name}", "KeyId"),
     "AWS::Lambda::Function": ("arn:aws:lambda:{here}:function:{name}", "FunctionName"),
     "AWS::Logs::LogGroup": ("arn:aws:logs:{here}:log-group:{name}:*", "LogGroupName"),
+    "AWS::S3::Bucket": ("arn:aws:s3:::{name}", "BucketName"),
     "AWS::SNS::Topic": ("arn:aws:sns:{here}:{name}", "TopicName"),
     "AWS::SQS::Queue": ("arn:aws:sqs:{here}:{name}", "QueueName"),
 }

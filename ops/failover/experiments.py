@@ -110,6 +110,9 @@ class Found:
     def running(self) -> list[Experiment]:
         return [experiment for experiment in self.experiments if experiment.running]
 
+    def as_json(self) -> dict[str, Any]:
+        return {"running": [experiment.as_json() for experiment in self.running], "unanswered": self.unanswered}
+
 
 @dataclass(frozen=True)
 class Stopped:
@@ -117,6 +120,9 @@ class Stopped:
 
     ended: list[Experiment] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"ended": [experiment.as_json() for experiment in self.ended], "failed": self.failed}
 
 
 def start(

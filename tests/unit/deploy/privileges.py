@@ -112,6 +112,11 @@ def _by_configuration(stack: Stack, function: dict[str, Any]) -> Iterator[Permis
     yield from (Permission("sqs:SendMessage", target) for target in given_up if target and ":sqs:" in target)
     if function.get("TracingConfig", {}).get("Mode") == "Active":
         yield from (Permission(action, ANY) for action in TRACES)
+    # https://docs.aws.amazon.com/fis/latest/userguide/use-lambda-actions.html
+    if faults := function["Environment"]["Variables"].get("AWS_FIS_CONFIGURATION_LOCATION"):
+        bucket, _, folder = faults.partition("/")
+        yield Permission("s3:GetObject", f"{faults}*")
+        yield Permission("s3:ListBucket", bucket, json.dumps({"StringLike": {"s3:prefix": f"{folder}*"}}))
     if function.get("VpcConfig"):
         yield from (Permission(action, ANY) for action in LOOKS)
         yield from (Permission(action, CONNECTED) for action in CONNECTS)

@@ -161,7 +161,7 @@ def test_region_is_unhealthy_when_any_of_its_alarms_but_a_dlqs_is_on(
     deployed: Deployed, stage: str, region: str
 ) -> None:
     stack = deployed(stage, region)
-    (composite,) = stack.of_type(COMPOSITE).values()
+    composite = stack.of_type(COMPOSITE)["RegionUnhealthyAlarm"]
     alarms = stack.of_type(ALARM)
     states = {alarm["AlarmName"]: "OK" for alarm in alarms.values()}
 

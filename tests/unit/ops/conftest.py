@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import boto3
 import pytest
 import yaml
 from moto import mock_aws
+from moto.moto_api import state_manager
 
 from ops.aws import Cloud
 from ops.stage import Stage, stage_file
@@ -51,6 +53,7 @@ SETTINGS: dict[str, Any] = {
         "load_per_s": 5,
         "stable_s": 60,
         "max_replication_lag_ms": 5000,
+        "lambda_extension": "1.x.x",
     },
 }
 # What the toolkit's tests do not look at is as the local stage has it.
@@ -59,6 +62,8 @@ SETTINGS |= {
     for name, section in yaml.safe_load(stage_file("local").read_text(encoding="utf-8")).items()
     if name in ("encryption", "alarms", "tracing")
 }
+# As on AWS: a drill needs composite alarms, which stop it.
+SETTINGS["alarms"] = SETTINGS["alarms"] | {"combined": True}
 QUEUES = ("store", "store-dlq", "activity", "activity-dlq", "async-dlq", "bus-dlq", "journal-dlq")
 
 
@@ -200,6 +205,16 @@ class ArchiveKeys:
     def describe(self, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         if key := self.keys.get((context["client_region"], parsed.get("ArchiveName", ""))):
             parsed["KmsKeyIdentifier"] = key
+
+
+@contextmanager
+def slow_experiments() -> Iterator[None]:
+    """FIS's experiments of moto pass from state to state at every third question, instead of at every one."""
+    state_manager.set_transition("fis::experiment", {"progression": "manual", "times": 3})
+    try:
+        yield
+    finally:
+        state_manager.unset_transition("fis::experiment")
 
 
 class Stacks:

@@ -20,14 +20,17 @@ def changed(stage: Stage, **changes: object) -> Stage:
 
 
 @pytest.fixture
-def real_ids() -> Iterator[dict[str, str]]:
-    """DynamoDB's prefix lists as the account sees them."""
+def real_ids() -> Iterator[dict[str, dict[str, str]]]:
+    """The prefix lists of DynamoDB and S3 as the account sees them, by the key that names them in the stage file."""
     with mock_aws():
         yield {
-            region: boto3.client("ec2", region).describe_managed_prefix_lists(
-                Filters=[{"Name": "prefix-list-name", "Values": [f"com.amazonaws.{region}.dynamodb"]}]
-            )["PrefixLists"][0]["PrefixListId"]
-            for region in REGIONS
+            f"{service}_prefix_lists": {
+                region: boto3.client("ec2", region).describe_managed_prefix_lists(
+                    Filters=[{"Name": "prefix-list-name", "Values": [f"com.amazonaws.{region}.{service}"]}]
+                )["PrefixLists"][0]["PrefixListId"]
+                for region in REGIONS
+            }
+            for service in ("dynamodb", "s3")
         }
 
 
@@ -35,18 +38,21 @@ def cloud(stage: Stage) -> Cloud:
     return Cloud(stage, "123456789012", boto3.Session("test", "test"))
 
 
-def test_check_prefix_lists_when_they_are_dynamodbs_passes(real_ids: dict[str, str]) -> None:
-    network.check_prefix_lists(cloud(changed(load_stage("prod"), dynamodb_prefix_lists=real_ids)), REGIONS)
+def test_check_prefix_lists_when_they_are_aws_own_passes(real_ids: dict[str, dict[str, str]]) -> None:
+    network.check_prefix_lists(cloud(changed(load_stage("prod"), **real_ids)), REGIONS)
 
 
-def test_check_prefix_lists_when_one_is_not_names_region_and_right_id(real_ids: dict[str, str]) -> None:
-    stage = changed(load_stage("prod"), dynamodb_prefix_lists=real_ids | {"ap-south-1": "pl-00000000"})
+@pytest.mark.parametrize("key", ["dynamodb_prefix_lists", "s3_prefix_lists"])
+def test_check_prefix_lists_when_one_is_not_names_region_and_right_id(
+    real_ids: dict[str, dict[str, str]], key: str
+) -> None:
+    stage = changed(load_stage("prod"), **real_ids | {key: real_ids[key] | {"ap-south-1": "pl-00000000"}})
 
     with pytest.raises(RefusedError) as caught:
         network.check_prefix_lists(cloud(stage), REGIONS)
 
     assert str(caught.value).splitlines() == [
-        f"ap-south-1: network.dynamodb_prefix_lists has pl-00000000, but AWS says {real_ids['ap-south-1']}"
+        f"ap-south-1: network.{key} has pl-00000000, but AWS says {real_ids[key]['ap-south-1']}"
     ]
 
 

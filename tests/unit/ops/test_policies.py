@@ -22,13 +22,14 @@ from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
 from ops.errors import UsageError
+from ops.failover import experiments
 from ops.policies import GENERATED, NO_RESOURCE, Document, Grant, Statement
 from ops.provision.world import observe
 from ops.provision.writers import Waits
 from ops.replay import Waits as ReplayWaits
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
-from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub
+from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
 from tests.unit.ops.test_parity import region_of
 from tests.unit.ops.test_provision import domain_of, make_key, with_keys
 from tests.unit.ops.test_replay import store
@@ -36,6 +37,8 @@ from tests.unit.ops.test_replay import store
 ACCOUNT, US, AP = "123456789012", "us-east-1", "ap-south-1"
 GLOBAL = "aws-global"  # what botocore calls the region of Route 53
 QUICK = ReplayWaits(quiet_s=5, drain_s=5, replay_s=5, sleep=lambda seconds: None)
+# Every experiment of these tests is this stage's.
+RUNNING_TAGS = {"aws:ResourceTag/atoll:stage": ["unit"]}
 # Actions that change nothing and are not called so.
 READS = {"apigateway:GET", "kms:Decrypt", "route53:TestDNSAnswer"}
 
@@ -54,7 +57,8 @@ class Need(NamedTuple):
 def needs(asked: list[Asked], aliases: Mapping[str, list[str]] | None = None) -> set[Need]:
     found = set()
     for one in asked:
-        context = json.dumps(iam.context_of(one.model, one.parameters, aliases), sort_keys=True)
+        tags = RUNNING_TAGS if one.model.service_model.service_name == "fis" else {}
+        context = json.dumps(tags | iam.context_of(one.model, one.parameters, aliases), sort_keys=True)
         for resource in iam.addressed(one.model, one.parameters, one.region, ACCOUNT):
             found.add(Need(iam.action_of(one.model), resource, context))
     return found
@@ -257,6 +261,27 @@ def _status(world: World) -> Iterator[None]:
     assert len(status_module.status(world.cloud).regions) == 2
 
 
+def _drill(world: World, apply: bool = False) -> Iterator[None]:
+    with slow_experiments():
+        _with_drills(world)
+        yield
+        if apply:
+            assert len(experiments.stop_all(world.cloud, sleep=lambda seconds: None).ended) == 2
+        else:
+            assert len(experiments.find(world.cloud)) == 2
+
+
+def _drill_applied(world: World) -> Iterator[None]:
+    yield from _drill(world, apply=True)
+
+
+def _with_drills(world: World) -> None:
+    for region in world.cloud.stage.regions:
+        role = f"arn:aws:iam::{ACCOUNT}:role/atoll-unit-drill-{region}"
+        world.hub.stacks.outputs[region]["DrillRoleArn"] = role
+        experiments.start(world.cloud, region, ["api"], 60, "unit", sleep=lambda seconds: None)
+
+
 Path = Callable[[World], Iterator[None]]
 # Each makes its preparations, yields, and then does what the runbook or command does.
 DRY: dict[str, Path] = {
@@ -265,12 +290,13 @@ DRY: dict[str, Path] = {
     "parity": _parity,
     "provision": _provision,
     "replay": _replay,
+    "drill": _drill,
     "edge": _edge,
     "send": _send,
     "status": _status,
     "token": _token,
 }
-APPLIED: dict[str, Path] = {"provision": _provision_applied, "replay": _replay_applied}
+APPLIED: dict[str, Path] = {"provision": _provision_applied, "replay": _replay_applied, "drill": _drill_applied}
 CASES = [(name, False) for name in DRY] + [(name, True) for name in APPLIED]
 
 
@@ -327,7 +353,31 @@ def _with(grant: Grant, **changes: Any) -> Grant:
 def test_every_runbook_and_no_other_has_a_policy_and_a_path() -> None:
     assert set(policies.RUNBOOKS) == {book.name for book in runbooks.catalogue()}
     assert set(DRY) == {*policies.RUNBOOKS, *policies.COMMANDS}
-    assert set(APPLIED) == {book.name for book in runbooks.catalogue() if book.changes}
+    # `ops drill list` is to `ops drill stop` what a plan is to its apply.
+    assert set(APPLIED) == {"drill", *(book.name for book in runbooks.catalogue() if book.changes)}
+
+
+def test_starting_a_drill_needs_what_is_granted_for_it(world: World) -> None:
+    names = policies.Names(world.cloud.stage, ACCOUNT)
+    world.calls.clear()
+    _with_drills(world)
+    started = {"fis:CreateExperimentTemplate", "fis:StartExperiment"}
+    needed = {need for need in needs(world.calls.asked, {}) if need.action in started}
+
+    assert problems(list(policies.starting_drills(names)), needed) == []
+    for need in needed:
+        assert need.action.startswith("fis:")
+        foreign = json.dumps({"aws:RequestTag/atoll:stage": ["prod"]})
+        if need.resource.endswith("experiment-template/made"):
+            assert problems(list(policies.starting_drills(names)), {need._replace(context=foreign)})
+
+
+def test_drill_of_another_stage_cannot_be_stopped() -> None:
+    statements = [grant.statement() for grant in policies.grants("drill", load_stage("dev"), ACCOUNT, True)]
+    experiment = f"arn:aws:fis:{US}:{ACCOUNT}:experiment/EXP1"
+    for stage, stopped in (("dev", True), ("prod", False)):
+        context = {"aws:ResourceTag/atoll:stage": [stage]}
+        assert iam.allows(statements, "fis:StopExperiment", experiment, context) is stopped
 
 
 def test_record_outside_the_stage_is_not_granted(world: World) -> None:
@@ -521,7 +571,7 @@ def test_command_when_one_policy_is_too_large_says_how_to_make_several(
             r"no 'pairty' with a policy \(did you mean 'parity'\?\); accepted: the runbooks divergence, ",
             "ops list",
         ),
-        (["deploy"], "accepted: the runbooks .*, and the commands edge, send, status, token", "CloudFormation"),
+        (["deploy"], "accepted: the runbooks .*, and the commands drill, edge, send, status, token", "CloudFormation"),
         (["parity", "--apply"], "--apply: parity changes nothing", ""),
     ],
 )

@@ -68,6 +68,16 @@ def test_load_stage_with_a_name_that_is_no_name_refuses(name: str) -> None:
         ),
         ({"tracing__rate": 0.5}, "tracing: rate and reservoir_per_s: must be 0 where tracing is not enabled"),
         ({"alarms__period_s": 45}, r"alarms\.period_s: "),
+        ({"failover__lambda_extension": "1.x.x"}, "failover: lambda_extension: the local cloud has no layers"),
+        ({"failover__lambda_extension": "latest"}, r"failover\.lambda_extension: .*pattern"),
+        (
+            {"local_cloud": None, "failover__parts": ["replication", "api"]},
+            "failover: lambda_extension: api can be taken away only by FIS's extension",
+        ),
+        (
+            {"local_cloud": None, "failover__parts": ["replication"]},
+            "failover: parts: a drill is stopped by composite alarms",
+        ),
         ({"stage": "other"}, "stage: says 'other', but the file is named 'local'"),
     ],
 )
@@ -137,6 +147,7 @@ NETWORK: dict[str, object] = {
     "endpoint_zones": 1,
     "flow_log_retention_days": 7,
     "dynamodb_prefix_lists": {"us-east-1": "pl-02cd2c6b", "ap-south-1": "pl-66a7420f"},
+    "s3_prefix_lists": {"us-east-1": "pl-63a5400a", "ap-south-1": "pl-78a54011"},
 }
 
 
@@ -158,6 +169,7 @@ def test_load_stage_with_a_network_reads_it(tmp_path: Path) -> None:
             {"dynamodb_prefix_lists": {"us-east-1": "pl-02cd2c6b"}},
             "dynamodb_prefix_lists: none for ap-south-1",
         ),
+        ({"s3_prefix_lists": {"ap-south-1": "pl-78a54011"}}, r"s3_prefix_lists: none for us-east-1; .*us-east-1\.s3"),
         (
             {"dynamodb_prefix_lists": {"us-east-1": "com.amazonaws.us-east-1.dynamodb", "ap-south-1": "pl-66a7420f"}},
             r"network\.dynamodb_prefix_lists\.us-east-1: ",
