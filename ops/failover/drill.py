@@ -153,6 +153,7 @@ class _Drill:
             request=request,
             stage=stage,
             timeline=self.timeline,
+            watch=watch,
             record=record,
             arrivals=arrivals,
             proof=proof,

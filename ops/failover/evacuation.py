@@ -45,6 +45,7 @@ class Moved:
     peer_says: bool | None
     disturbed: dict[str, int]
     timeline: Timeline
+    watch: Watch
 
     @property
     def rto_s(self) -> float:
@@ -151,4 +152,5 @@ def evacuate(  # noqa: PLR0917 - what an apply is given, and what the run knows
         peer_says=peer_says,
         disturbed={name: polls for name, polls in watch.worst.items() if name != region},
         timeline=timeline,
+        watch=watch,
     )

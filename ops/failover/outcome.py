@@ -16,7 +16,7 @@ from ops.failover.proof import Proof
 from ops.failover.request import Request
 from ops.failover.returning import Fit
 from ops.failover.timeline import Timeline
-from ops.failover.watching import Answer, bound_s
+from ops.failover.watching import Answer, Watch, bound_s
 from ops.load import LoadRecord
 from ops.record import Check
 from ops.stage import Stage
@@ -29,6 +29,7 @@ class Drilled:
     request: Request
     stage: Stage
     timeline: Timeline
+    watch: Watch
     record: LoadRecord
     arrivals: Arrivals
     proof: Proof

@@ -100,6 +100,7 @@ class Returned:
     green: bool
     bound_s: float
     timeline: Timeline
+    watch: Watch
 
     def checks(self) -> list[Check]:
         if self.written is None:
@@ -179,4 +180,4 @@ def return_to(
         state = "the flag is cleared, and traffic comes back by itself" if written else "the flag stands as it was"
         raise InterruptedRunError(f"failback of {region}: stopped; {state}", hint="Run: ops status") from stop
     timeline.end()
-    return Returned(region, fit, written, before, after, back, back_after_s, green, bound, timeline)
+    return Returned(region, fit, written, before, after, back, back_after_s, green, bound, timeline, watch)

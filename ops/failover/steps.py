@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 
 from ops.aws import Cloud
+from ops.charts.timeline import Timeline
 from ops.failover import planning
 from ops.failover.drill import drill
 from ops.failover.evacuation import Moved, evacuate
 from ops.failover.outcome import Drilled
+from ops.failover.pictures import of_drill, of_watch
 from ops.failover.preflight import Preflight, preflight
 from ops.failover.request import Request, request
 from ops.failover.returning import Returned, return_to
@@ -24,7 +26,20 @@ from ops.record import Check
 from ops.runbook import Run
 
 Done = Moved | Drilled | Returned
-__all__ = ["Done", "Request", "approval", "carrying_out", "checks", "compared", "look", "plan", "request", "timeline"]
+__all__ = [
+    "Done",
+    "Request",
+    "approval",
+    "carrying_out",
+    "checks",
+    "compared",
+    "figures",
+    "look",
+    "pictures",
+    "plan",
+    "request",
+    "timeline",
+]
 
 
 def look(run: Run, asked: Request) -> Preflight:
@@ -62,6 +77,16 @@ def carrying_out(run: Run, asked: Request, found: Preflight) -> Callable[[Cloud,
 def timeline(done: Done | None) -> pd.DataFrame:
     """What was seen when; no rows of a dry run."""
     return done.timeline.frame() if done else pd.DataFrame()
+
+
+def pictures(done: Done | None) -> Timeline:
+    """What was seen on one axis of time, its phases shaded; of a dry run, no data."""
+    if done is None:
+        return of_watch(pd.DataFrame(), pd.DataFrame(), [])
+    phases, health = done.timeline.phases, done.watch.frame("region")
+    if isinstance(done, Drilled):
+        return of_drill(done.record, done.arrivals.frame(), done.arrivals.unreachable, phases, health)
+    return of_watch(done.watch.frame("city"), health, phases)
 
 
 def compared(done: Done | None) -> pd.DataFrame:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import httpx
+import pandas as pd
 
 from ops import status
+from ops.failover.measures import FAILED
 from ops.failover.timeline import Timeline
 from ops.fanout import each
 from ops.load import FOUR_CITIES
@@ -24,6 +26,7 @@ from ops.status import Health
 CITIES = FOUR_CITIES
 TIMEOUT_S = 5.0
 POLL_S = 1.0
+NOBODY = "no answer"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Answer:
 
     def __str__(self) -> str:
         if self.code is None:
-            return "no answer"
+            return NOBODY
         return f"{self.region or 'somebody'} ({self.code})"
 
 
@@ -95,6 +98,7 @@ class Watch:
     worst: dict[str, int] = field(default_factory=dict)
     good_since: dict[str, float] = field(default_factory=dict)
     polls: int = 0
+    log: list[tuple[float, str, str, str]] = field(default_factory=list)  # when, of what ("city", "region"), who, what
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -134,11 +138,14 @@ class Watch:
             at = self.timeline.note(f"{city} is answered by {answer}" + (f", before by {before}" if before else ""))
             self.changed[city] = at
         self.answers[city] = answer
+        self.log.append((self.timeline.now(), "city", city, (answer.region or NOBODY) if answer.good else FAILED))
 
     def _told(self, region: str, health: Health) -> None:
         if self.health.get(region) != health:
             self.timeline.note(f"{region}: {health}")
         self.health[region] = health
+        word = "healthy" if health.code == 200 else "evacuated" if health.evacuated else "unhealthy"
+        self.log.append((self.timeline.now(), "region", region, word))
         self.red[region] = 0 if health.code == 200 else self.red.get(region, 0) + 1
         self.worst[region] = max(self.worst.get(region, 0), self.red[region])
         if not health.well:
@@ -156,6 +163,13 @@ class Watch:
                 return False
             sleep(min(0.2, self.poll_s))
         return True
+
+    def frame(self, kind: str) -> pd.DataFrame:
+        """What was seen of every ``city`` or ``region``, a row a poll: ``time``, its name, and what was seen."""
+        seen = {"city": "region", "region": "health"}[kind]
+        rows = [(at, who, what) for at, of, who, what in list(self.log) if of == kind]
+        frame = pd.DataFrame(rows, columns=["time", kind, seen])
+        return frame.assign(time=pd.to_datetime(frame["time"], unit="s", utc=True))
 
     def moved_from(self, region: str) -> bool:
         """Whether every city is answered well, and none by ``region``."""
