@@ -162,6 +162,33 @@ def test_rule_that_resets_closes_the_connection(running: Running) -> None:
         running.ask(running.endpoint, "POST", "/", b"{}", **SIGNED)
 
 
+def test_call_that_hangs_ends_with_its_caller_and_leaves_nothing_behind(running: Running) -> None:
+    rule = {"service": "*", "region": "us-east-1", "timeout_ms": 65_000}
+    call("POST", f"http://{HOST}:{running.endpoint}/_microburst/rules", [rule])
+    connection = http.client.HTTPConnection(HOST, running.endpoint, timeout=0.3)
+    connection.request("POST", "/", b"{}", SIGNED)
+    with pytest.raises(TimeoutError):
+        connection.getresponse()
+    assert running.gateway.held == 1
+    connection.close()
+    wait_until(lambda: running.gateway.held == 0, "the call that nobody waits for to end", timeout_s=5)
+
+
+def test_call_that_hangs_is_answered_in_the_end(running: Running) -> None:
+    rule = {"service": "*", "region": "us-east-1", "timeout_ms": 700}
+    call("POST", f"http://{HOST}:{running.endpoint}/_microburst/rules", [rule])
+    assert running.ask(running.endpoint, "POST", "/", b"{}", **SIGNED).status == 504
+    assert running.gateway.held == 0
+
+
+@pytest.mark.parametrize("effect", [{"reset": True}, {"timeout_ms": 65_000}])
+def test_rules_leave_out_what_is_signed_for_fis(running: Running, effect: dict[str, Any]) -> None:
+    rule = {"service": "*", "region": "us-east-1", **effect}
+    call("POST", f"http://{HOST}:{running.endpoint}/_microburst/rules", [rule])
+    signed = {"authorization": SIGNED["authorization"].replace("dynamodb", "fis")}
+    assert running.ask(running.endpoint, "GET", "/experiments/EXP1", **signed).status == 207
+
+
 def test_rule_that_would_change_bodies_is_refused_and_not_ignored(running: Running) -> None:
     with pytest.raises(ValueError, match="accepted: error, latency, reset, timeout"):
         asyncio.run(running.gateway.relay(None, None, mutator=object()))  # type: ignore[arg-type]

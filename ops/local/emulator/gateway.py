@@ -28,7 +28,7 @@ KEEP_ALIVE_S = 75.0
 _MAX_HEADER_BYTES = 65_536
 _CONTROL = "/_microburst"
 _SHUTDOWN_S = 0.1
-_RELAYED = "atoll.relayed"
+_RELAYED = web.RequestKey("atoll.relayed", bool)
 _CLIENT_LEFT = 499  # written to nobody
 _CREDENTIAL_SCOPE = re.compile(r"Credential=[^/,]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 FIS = "fis"
@@ -144,6 +144,8 @@ class Gateway:
         self._context: Any = importlib.import_module("microburst.core.context").RequestContext
         self.faults: Any = core.Microburst("http://127.0.0.1", resign=False)
         self.faults.upstream = self
+        # Calls that a rule was asked about and that are not answered: what hangs on purpose is among them.
+        self.held = 0
 
     async def relay(self, request: web.BaseRequest, body: bytes | None, **changes: Any) -> web.StreamResponse:
         """Have the application answer; stands in for the connection that microburst would make."""
@@ -178,6 +180,7 @@ class Gateway:
 
     async def _faulted(self, request: web.Request) -> web.StreamResponse:
         """Have microburst decide. A call that it holds back ends with its caller: nothing waits for one that left."""
+        self.held += 1
         deciding: asyncio.Task[web.StreamResponse] = asyncio.ensure_future(self.faults.handle_proxy(request))
         try:
             while not (await asyncio.wait({deciding}, timeout=LOOK_S))[0]:
@@ -187,6 +190,7 @@ class Gateway:
             return deciding.result()
         finally:
             deciding.cancel()
+            self.held -= 1
 
     async def serve(self, host: str, port: int, endpoint_port: int) -> None:
         """Serve until cancelled; the application's lifespan starts before the first request."""

@@ -17,6 +17,13 @@ class ValidationException(FisError):  # noqa: N818 (AWS's name)
     status = 400
 
 
+class AccessDeniedException(FisError):  # noqa: N818 (AWS's name)
+    """The caller's policies do not let it do that."""
+
+    code = "AccessDeniedException"
+    status = 403
+
+
 class ResourceNotFoundException(FisError):  # noqa: N818 (AWS's name)
     """There is no such template or experiment in this account and region."""
 

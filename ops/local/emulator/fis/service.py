@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from ops.local.emulator.fis.errors import ConflictException, FisError, ResourceNotFoundException, ValidationException
+from ops.local.emulator.fis.errors import (
+    AccessDeniedException,
+    ConflictException,
+    FisError,
+    ResourceNotFoundException,
+    ValidationException,
+)
 from ops.local.emulator.fis.experiments import Experiment, Experiments
 from ops.local.emulator.fis.templates import Template, check_shape, check_template, new_id
 from ops.local.emulator.gateway import FIS, Receive, Send, signed_for
@@ -35,11 +41,22 @@ _PATHS: dict[tuple[str, str], str] = {
 }
 
 
+# Whether the policies of a caller, by its authorization header, let it take an action on the resource with an ARN.
+Allows = Callable[[str, str, str], bool]
+
+
+def by_policies(authorization: str, action: str, arn: str) -> bool:
+    """Ask the emulator's IAM, which lets everybody do everything unless it is told to enforce."""
+    app = importlib.import_module("ministack.app")
+    return app._enforce_data_plane(FIS, action, {"authorization": authorization}, {}, "", resource_arn=arn) is None
+
+
 class FaultInjection:
     """Templates and experiments of every account and region."""
 
-    def __init__(self, experiments: Experiments) -> None:
+    def __init__(self, experiments: Experiments, allows: Allows = by_policies) -> None:
         self.experiments = experiments
+        self._allows = allows
         self._templates: dict[str, Template] = {}
         # (scope, operation, client token) -> what was asked, and what was made of it.
         self._tokens: dict[tuple[Scope, str, str], tuple[str, Template | Experiment]] = {}
@@ -69,9 +86,11 @@ class FaultInjection:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        where = self._where(_header(scope, b"authorization"))
+        authorization = _header(scope, b"authorization")
         path = scope["raw_path"].decode() if scope.get("raw_path") else scope["path"]
-        status, headers, answer = self.answer(where, scope["method"], path, scope["query_string"].decode(), body)
+        status, headers, answer = self.answer(
+            authorization, scope["method"], path, scope["query_string"].decode(), body
+        )
         payload = json.dumps(answer).encode()
         headers = {"content-type": "application/json", "content-length": str(len(payload)), **headers}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -79,9 +98,9 @@ class FaultInjection:
         await send({"type": "http.response.body", "body": payload})
 
     def answer(
-        self, where: Scope, method: str, path: str, query: str, body: bytes
+        self, authorization: str, method: str, path: str, query: str, body: bytes
     ) -> tuple[int, dict[str, str], Answer]:
-        """Status, headers and body for one request."""
+        """Status, headers and body for one request, signed by ``authorization``."""
         try:
             operation, asked = _operation(method, path)
             fields = json.loads(body or b"{}")
@@ -89,6 +108,8 @@ class FaultInjection:
                 raise ValidationException(f"body: expected an object, not {type(fields).__name__}")
             asked = {**fields, **_queried(query), **asked}
             check_shape(operation, asked)
+            where = self._where(authorization)
+            self._check_access(authorization, operation, where, asked)
             return 200, {}, self._operations[operation](where, asked)
         except json.JSONDecodeError as error:
             refused: FisError = ValidationException(f"body is not valid JSON: {error}")
@@ -102,6 +123,11 @@ class FaultInjection:
         router = importlib.import_module("ministack.core.router")
         responses.set_request_account_id(router.extract_access_key_id({"authorization": authorization}))
         return Scope(str(responses.get_account_id()), signed_for(authorization)[1])
+
+    def _check_access(self, authorization: str, operation: str, where: Scope, asked: Mapping[str, Any]) -> None:
+        for arn in _held_against(operation, where, asked):
+            if not self._allows(authorization, f"fis:{operation}", arn):
+                raise AccessDeniedException(f"User is not authorized to perform: fis:{operation} on resource: {arn}")
 
     # --- templates ---------------------------------------------------------------------------------------------
 
@@ -197,6 +223,25 @@ class FaultInjection:
         elif before[0] != content:
             raise ConflictException(f"clientToken: {asked['clientToken']!r} was used with another request")
         return before[1]
+
+
+def _held_against(operation: str, where: Scope, asked: Mapping[str, Any]) -> list[str]:
+    """The resources that a call needs a grant for.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsfaultinjectionservice.html
+    """
+    own = f"arn:aws:fis:{where.region}:{where.account}:"
+    template = own + f"experiment-template/{asked.get('experimentTemplateId', asked.get('id', '*'))}"
+    match operation:
+        case "StartExperiment":
+            return [template, own + "experiment/*"]
+        case "GetExperiment" | "StopExperiment":
+            return [own + f"experiment/{asked['id']}"]
+        case "TagResource" | "UntagResource" | "ListTagsForResource":
+            return [asked["resourceArn"]]
+        case "ListExperiments" | "ListExperimentTemplates":
+            return ["*"]
+    return [template]
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> str:

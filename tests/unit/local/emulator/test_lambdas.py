@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,13 @@ class Recorded(Metrics):
     def __init__(self) -> None:
         super().__init__()
         self.throttles: list[tuple[Scope, str]] = []
+        self.errors: list[tuple[str, bool]] = []
 
     def throttle(self, scope: Scope, function: str) -> None:
         self.throttles.append((scope, function))
+
+    def invocation(self, scope: Scope, function: str, *, duration_ms: float, error: bool) -> None:
+        self.errors.append((function, error))
 
 
 def test_invocation_without_a_free_slot_is_published_as_a_throttle() -> None:
@@ -50,3 +55,58 @@ def test_region_that_is_down_reads_no_queue_and_the_others_do(monkeypatch: pytes
     assert list(lambdas.event_source_mappings()) == mappings[1:]
     outages.apply([])
     assert list(lambdas.event_source_mappings()) == mappings
+
+
+class Invoked:
+    """A function of the emulator that can be broken, and what ran of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *faults: Fault) -> None:
+        self.ran = 0
+        self.slept: list[float] = []
+        self.metrics = Recorded()
+        monkeypatch.setattr("ministack.services.lambda_svc._execute_function_dispatch", self._run)
+        monkeypatch.setattr("ops.local.emulator.lambdas.time.sleep", self.slept.append)
+        outages = Outages(lambda change: None)
+        outages.apply(faults)
+        self._lambdas = Lambdas(outages, self.metrics)
+
+    def _run(self, *_: Any) -> dict[str, Any]:
+        self.ran += 1
+        return {"body": {"ok": True}, "log": "said"}
+
+    def answer(self) -> Any:
+        with entered(IRELAND):
+            return self._lambdas.execute({}, {"FunctionName": "store", "Timeout": 3}, {}, "id", 0.0)
+
+
+def broken(kind: str, **details: Any) -> Fault:
+    return Fault("x", kind, "now", region=IRELAND.region, functions=("store",), owner="EXP1", **details)
+
+
+def test_invocation_that_fails_on_purpose_does_not_run_and_is_published_as_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    function = Invoked(monkeypatch, broken("function-error"))
+    answer = function.answer()
+    assert (answer["error"], answer["body"]["errorType"], function.ran) == (True, "FaultInjectedError", 0)
+    assert function.metrics.errors == [("store", True)]
+
+
+def test_invocation_that_fails_after_it_ran_has_run_and_keeps_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = Invoked(monkeypatch, broken("function-error", prevent=False))
+    answer = function.answer()
+    assert (answer["error"], answer["log"], function.ran) == (True, "said", 1)
+    assert function.metrics.errors == [("store", True)]
+
+
+def test_invocation_that_is_delayed_runs_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = Invoked(monkeypatch, broken("function-delay", latency_ms=2000))
+    assert function.answer()["body"] == {"ok": True}
+    assert (function.slept, function.ran, function.metrics.errors) == ([2.0], 1, [("store", False)])
+
+
+def test_delay_beyond_the_timeout_of_the_function_ends_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = Invoked(monkeypatch, broken("function-delay", latency_ms=900_000))
+    answer = function.answer()
+    assert answer["body"]["errorMessage"] == "Task timed out after 3.00 seconds"
+    assert (function.slept, function.ran, function.metrics.errors) == ([3.0], 0, [("store", True)])
