@@ -423,7 +423,7 @@ def draw(
     alt = _altair()
     with alt.theme.enable("atoll"):
         spec = chart.to_dict()
-    spec = {"padding": 4, **spec, "autosize": {"type": "fit-x", "contains": "padding"}}
+    spec |= {"autosize": {"type": "fit-x", "contains": "padding"}, "padding": 4}
     # The Vega-Lite that Altair speaks. Nothing may be fetched: a chart's data is in it.
     svg = vl_convert.vegalite_to_svg(spec, vl_version=alt.SCHEMA_VERSION.rpartition(".")[0], allowed_base_urls=[])
     return Chart(_embedded(svg, title, summary), title, summary, _csv(rows or []), note)

@@ -187,9 +187,6 @@ def _draw(
     else:
         marks, summary = _points(rows, x, colour, panel)
     chart = alt.layer(*_phase_layers(alt, bands, height, scale), *marks).properties(width=charts.WIDTH, height=height)
-    if not (panel.legend and names != [""]):
-        # The names of the phases stand above the plot.
-        chart = chart.properties(padding={"top": 6 + LABEL_ROW * labels, "left": 4, "right": 4, "bottom": 4})
     shown = ", ".join(band.name for band in bands)
     text = f"{summary}{f'; phases: {shown}' if shown else ''}"
     unstacked = [{panel.colour: r["c"], panel.y: r["y"], "time": _moment(r["time"])} for r in rows]
@@ -226,7 +223,7 @@ def _bars(rows: list[dict[str, Any]], x: Any, colour: Any, panel: TimePanel) -> 
     data = [{"x": row["time"], "y": row["y"], "c": row["c"]} for row in rows]
     charts._stack_by_time(data, order)
     tops = [float(row["top"]) for row in data]
-    mark = alt.Chart(alt.Data(values=[{"time": row["x"], **row} for row in data if row["y"]])).mark_rect()
+    mark = alt.Chart(alt.Data(values=[{"time": row["x"], **row} for row in data if row["y"]])).mark_rect(clip=True)
     axis = _value_axis(alt, tops, False)
     encoded = mark.encode(
         x=x, x2=alt.X2("end"), y=alt.Y("top:Q", title=None, axis=axis), y2=alt.Y2("foot"), color=colour
@@ -240,7 +237,7 @@ def _points(rows: list[dict[str, Any]], x: Any, colour: Any, panel: TimePanel) -
     values = [float(row["y"]) for row in rows]
     order = list(charts._places(names))
     shapes = [SHAPES[place % len(SHAPES)] for place in range(len(order))]
-    size, opacity = (22, 0.75) if len(rows) <= 400 else (11, 0.5)
+    size, opacity = (22, 0.85) if len(rows) <= 400 else (12, 0.7)
     mark = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=size, opacity=opacity, clip=True)
     y = alt.Y("y:Q", title=None, scale=chartaxes.y_scale(values, panel.log), axis=_value_axis(alt, values, panel.log))
     encoded = mark.encode(x=x, y=y, color=colour)

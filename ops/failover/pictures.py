@@ -73,7 +73,7 @@ def of_drill(
             empty="nothing was answered",
         ),
         TimePanel(
-            "Replication, from the answer to the sight of the event in the other replica",
+            "Replication lag",
             measures.lags(arrivals, unreachable),
             "points",
             y="lag_ms",

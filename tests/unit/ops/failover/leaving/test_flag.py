@@ -8,7 +8,7 @@ from ops.aws import Cloud
 from ops.errors import OpsError, UsageError
 from ops.failover import flag
 from tests.unit.ops.conftest import Calls
-from tests.unit.ops.failover.conftest import AP, EU, US, Silence
+from tests.unit.ops.failover.leaving.conftest import AP, EU, US, Silence
 
 
 def leave(cloud: Cloud, region: str = US, run: str = "run-1") -> flag.Written:
