@@ -146,9 +146,7 @@ def start(
     """
     stage = cloud.stage
     wanted = require_parts(stage, parts)
-    with explained(f"{stage.require_region(region)}: reading stack {stage.stack}"):
-        outputs = stack.read(cloud, region).outputs
-    asked = request(stage, cloud.account, region, wanted, duration_s, outputs)
+    asked = request(stage, cloud.account, region, wanted, duration_s, _outputs(cloud, stage.require_region(region)))
     tags, token = asked["tags"] | {TAG_RUN: run}, _token(run, region, wanted)
     fis = cloud.client("fis", region)
     progress(f"{region}: starting an experiment that takes {', '.join(wanted)} away for {duration_s} s")
@@ -163,6 +161,14 @@ def start(
         raise
     begun = _read(answer["experiment"], region)
     return _await_begin(cloud, begun, time.monotonic() + deadline_s, sleep)
+
+
+def _outputs(cloud: Cloud, region: str) -> dict[str, str]:
+    """The stack's outputs, where there is something of drills among them: a region that is away may not tell."""
+    if not cloud.stage.has_drill_resources:
+        return {}
+    with explained(f"{region}: reading stack {cloud.stage.stack}"):
+        return stack.read(cloud, region).outputs
 
 
 def _await_begin(cloud: Cloud, experiment: Experiment, deadline: float, sleep: Sleep) -> Experiment:
