@@ -11,6 +11,7 @@ from ops.aws import Cloud, explained
 from ops.errors import OpsError
 from ops.plan import Outcome, Plan, Report, authorize
 from ops.provision.desired import RUNBOOK
+from ops.provision.destroying import DESTROYERS
 from ops.provision.writers import WRITERS, Waits
 
 Progress = Callable[[str], None]
@@ -44,7 +45,8 @@ def apply(
     """
     authorize(plan, token)
     waits = waits or Waits()
-    outcomes = []
+    destroys = bool(plan.parameters.get("destroy"))
+    writers, outcomes = DESTROYERS if destroys else WRITERS, []
     for number, step in enumerate(plan.changes, start=1):
         kind = step.resource.partition(" ")[0]
         where = f"{step.resource}{f' in {step.region}' if step.region else ''}"
@@ -52,10 +54,11 @@ def apply(
         begun = waits.clock()
         try:
             with explained(f"{step.action} {where}"):
-                done = WRITERS[kind](cloud, step, waits)
+                done = writers[kind](cloud, step, waits)
         except OpsError as error:
             report(Outcome(step, f"failed: {error}", waits.clock() - begun))
-            error.hint = error.hint or f"Plan again, and apply what is left: ops run {RUNBOOK} --stage {plan.stage}"
+            again = f"ops run {RUNBOOK} --stage {plan.stage}{' -p destroy=true' if destroys else ''}"
+            error.hint = error.hint or f"Plan again, and apply what is left: {again}"
             raise
         outcomes.append(Outcome(step, done, waits.clock() - begun))
         report(outcomes[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ops.aws import Cloud
+from ops.errors import UsageError
 from ops.plan import Plan, Step
 from ops.prices import HOSTED_ZONE_USD_PER_MONTH, alarm_usd_per_month, health_check_usd_per_month
 from ops.provision.alerting import alarm_steps
@@ -17,6 +18,7 @@ from ops.provision.desired import (
     desired_encryption,
     desired_shape,
 )
+from ops.provision.destroying import plan_destroy
 from ops.provision.dns import dns_steps
 from ops.provision.keys import AWS_MANAGED, AWS_OWNED
 from ops.provision.steps import difference
@@ -25,8 +27,18 @@ from ops.provision.world import COMING_UP, RegionState, Table, World, observe
 from ops.stage import Stage
 
 
-def plan(cloud: Cloud) -> Plan:
-    """What would be created, changed or deleted to make the world what the stage file says; read-only."""
+def plan(cloud: Cloud, *, destroy: bool = False, discard_data: bool = False) -> Plan:
+    """What would be created, changed or deleted to make the world what the stage file says; read-only.
+
+    With ``destroy``, what would be deleted so that nothing global is left; ``discard_data`` lets it delete items too.
+
+    Raises:
+        UsageError: ``discard_data`` without ``destroy``, which discards nothing.
+    """
+    if discard_data and not destroy:
+        raise UsageError("discard_data: only a destroy discards data; accepted: with -p destroy=true")
+    if destroy:
+        return plan_destroy(cloud, discard_data)
     return decide(cloud.stage, observe(cloud))
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from ops.aws import Cloud
-from ops.plan import Step
+from ops.plan import Plan, Step
 from ops.provision.desired import INDEXES, KEYS, TTL_ATTRIBUTE
+from ops.provision.destroying import verify_destroyed
 from ops.provision.planning import decide
 from ops.provision.steps import difference
 from ops.provision.world import observe
 from ops.record import Check
 
 
-def verify(cloud: Cloud) -> list[Check]:
-    """Hold the world against the stage file: a check for each resource, and for each replica's own state."""
+def verify(cloud: Cloud, plan: Plan | None = None) -> list[Check]:
+    """Hold the world against the stage file: a check for each resource, and for each replica's own state.
+
+    After the plan of a destroy: that nothing is left, and that what is not ours is as it was.
+    """
+    if plan is not None and plan.parameters.get("destroy"):
+        return verify_destroyed(cloud, plan)
     world = observe(cloud)
     checks = []
     for step in decide(cloud.stage, world).steps:

@@ -29,6 +29,7 @@ from ops.local.edge.choosing import API_NAME, Candidate, Choice, Draw, NotPlayed
 from ops.local.edge.explaining import explanation
 from ops.local.edge.healthchecks import Health, HealthCheck
 from ops.local.edge.probing import Prober
+from ops.local.edge.publishing import PUBLISH_S, REGION, publish, published
 from ops.local.edge.records import Zone, plain
 from ops.local.edge.resolvers import ResolverCache
 from ops.local.edge.zone import Reader
@@ -205,11 +206,12 @@ class Edge:
         timeout = aiohttp.ClientTimeout(total=FORWARD_TIMEOUT_S)
         self.http = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
         self.prober.http = self.http
-        reading = asyncio.create_task(self._read_for_ever())
+        tasks = [asyncio.create_task(self._read_for_ever()), asyncio.create_task(self._publish_for_ever())]
         yield
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reading
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         await self.prober.stop()
         await self.http.close()
 
@@ -217,6 +219,13 @@ class Edge:
         while True:
             await self.refresh()
             await asyncio.sleep(REFRESH_S)
+
+    async def _publish_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(PUBLISH_S)
+            # What is not stored is missing, as metrics sometimes are; the emulator may be on its way down.
+            with contextlib.suppress(BotoCoreError, ClientError):
+                await asyncio.to_thread(publish, self.reader.client("cloudwatch", REGION), published(self.health))
 
 
 def problem(status: int, slug: str, detail: str) -> web.Response:

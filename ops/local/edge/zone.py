@@ -37,7 +37,7 @@ class Reader:
 
     def read(self) -> Reading:
         """Read everything once. Raises what botocore raises."""
-        route53 = self._client("route53", "us-east-1")
+        route53 = self.client("route53", "us-east-1")
         record_sets: list[Any] = []
         for page in route53.get_paginator("list_hosted_zones").paginate():
             for zone in page["HostedZones"]:
@@ -56,11 +56,12 @@ class Reader:
         for region in {region for region, _ in wanted}:
             names = sorted(name for alarm_region, name in wanted if alarm_region == region)
             for at in range(0, len(names), _ALARMS_A_CALL):
-                answer = self._client("cloudwatch", region).describe_alarms(AlarmNames=names[at : at + _ALARMS_A_CALL])
+                answer = self.client("cloudwatch", region).describe_alarms(AlarmNames=names[at : at + _ALARMS_A_CALL])
                 states |= {(region, one["AlarmName"]): one["StateValue"] for one in answer["MetricAlarms"]}
         return states
 
-    def _client(self, service: Any, region: str) -> Any:
+    def client(self, service: Any, region: str) -> Any:
+        """A client of the emulator, made once."""
         if (service, region) not in self._clients:
             self._clients[service, region] = boto3.client(
                 service,
