@@ -16,6 +16,8 @@ Context = Mapping[str, list[str]]
 _ACTIONS = {"sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
 _PREFIXES = {"monitoring": "cloudwatch"}
 NO_RESOURCE = {
+    # "To return information about composite alarms", its page says, the permission has to be for *.
+    "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
     "events:ListArchives",
     "fis:ListExperiments",

@@ -25,7 +25,9 @@ from ops.status import Health
 
 CITIES = FOUR_CITIES
 TIMEOUT_S = 5.0
-POLL_S = 1.0
+POLL_S = 2.0
+# Questions at once: a watch must not be the load that it watches.
+AT_ONCE = 2
 NOBODY = "no answer"
 
 
@@ -80,7 +82,7 @@ def bound_s(stage: Stage) -> float:
 
 @dataclass
 class Watch:
-    """Asks every second, on a thread of its own, and notes each change; what was seen last is in the attributes.
+    """Asks every two seconds, on a thread of its own, and notes each change; what was seen last is in the attributes.
 
     ``red`` counts, by region, the polls in a row that its ``/status`` did not answer 200; ``worst`` is the longest row.
     ``good_since`` is when a region last began to be well without a break, evacuated or not.
@@ -125,7 +127,7 @@ class Watch:
             asked["city", city] = lambda city=city: ask_name(self.edge_url, city)  # type: ignore[misc]
         for region, url in self.api_urls.items():
             asked["region", region] = lambda url=url: status.probe(url, TIMEOUT_S)  # type: ignore[misc]
-        for (_, name), found in each(asked, lambda key: asked[key]()).items():
+        for (_, name), found in each(asked, lambda key: asked[key](), AT_ONCE).items():
             if isinstance(found, Answer):
                 self._answered(name, found)
             else:
