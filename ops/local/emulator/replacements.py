@@ -47,7 +47,7 @@ REPLACEMENTS = (
         "CloudWatch gets Invocations, Errors and Duration of every invocation, and the metrics embedded in its log. "
         "ministack counts the Invoke API only and ingests no embedded metrics. It also starts a process for each "
         "concurrent invocation: on a laptop a burst of cold starts takes longer than a few warm workers in turn, so an "
-        "invocation first waits a moment for one of those.",
+        "invocation first waits a moment for one of those. Experiments make invocations fail or start late.",
         "lambdas.execute",
         "tests/local/test_local_cloud.py::test_events_are_processed_and_counted_as_aws_counts_them",
     ),
@@ -91,7 +91,7 @@ REPLACEMENTS = (
     Replacement(
         "services.lambda_svc._iter_all_esms",
         (),
-        "A region taken away reads no queue and no stream, without any change to its event source mappings.",
+        "What is taken away reads no queue and no stream, without any change to its event source mappings.",
         "lambdas.event_source_mappings",
         "tests/local/test_local_cloud.py::test_region_down_leaves_messages_in_the_queue_until_it_is_back",
     ),

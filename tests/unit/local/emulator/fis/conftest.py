@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 
 from ops.local.emulator.fis.experiments import Experiments
 from ops.local.emulator.fis.resources import FUNCTION, Resource
@@ -105,7 +105,7 @@ class Played:
             sent.append(message)
 
         asyncio.run(self.fis.serve(scope, receive, send))
-        names = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        names = HeadersDict((name.decode(), value.decode()) for name, value in sent[0]["headers"])
         return AWSResponse(request.url, sent[0]["status"], names, BodyStream(sent[1]["body"]))
 
     def passes(self, seconds: float) -> None:
