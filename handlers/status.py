@@ -1,17 +1,24 @@
-"""What a region says of itself: ``GET /status``, whether it works, and ``GET /openapi.json``, what its API is."""
+"""What a region says of itself: ``GET /status``, whether it works, and ``GET /openapi.json``, what its API is; and of
+any region, ``GET /evacuated/{region}``, whether it was left on purpose."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from handlers.core import aws, health, http, observability, routes
+from handlers.core import aws, evacuation, health, http, observability, routes
 from handlers.core.openapi import deployment, serving
 from handlers.core.settings import settings
 
 
 def _answer(request: http.Request) -> http.Answer:
-    return serving.answer(request) if request.route == routes.GET_DOCUMENT.key else health.answer(settings())
+    match request.route:
+        case routes.GET_DOCUMENT.key:
+            return serving.answer(request)
+        case routes.GET_EVACUATED.key:
+            return evacuation.answer(settings(), request.path_parameter("region"))
+        case _:
+            return health.answer(settings())
 
 
 @observability.observed

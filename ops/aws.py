@@ -184,6 +184,14 @@ def _identity(cloud: Cloud) -> Any:
     return cloud.client("sts", regions[-1]).get_caller_identity()
 
 
+def caller(cloud: Cloud) -> str:
+    """The ARN of who we are, for records of who did it; "unknown" where nobody tells."""
+    try:
+        return str(_identity(cloud).get("Arn") or "unknown")
+    except (ClientError, BotoCoreError):
+        return "unknown"
+
+
 def endpoint_name() -> str:
     return os.environ.get("AWS_ENDPOINT_URL") or "AWS"
 

@@ -243,7 +243,7 @@ def status(stage: StageOption = "local", as_json: JsonOption = False) -> None:
                 row.region,
                 "✔ yes" if row.healthy else "✘ no",
                 row.stack,
-                str(row.api_status or "no answer"),
+                "evacuated" if row.evacuated else str(row.api_status or "no answer"),
                 row.table_status,
                 row.archive or MISSING,
                 row.journal_archive or "-",
@@ -400,7 +400,14 @@ def run(
     book = runbooks.find(runbook)
     values = runbooks.validate(book, given)
     outcome = runbooks.run(
-        book, _enter(stage), values, apply, progress=lambda event: _say(str(event)), timeout_s=timeout
+        book,
+        _enter(stage),
+        values,
+        apply,
+        progress=lambda event: _say(str(event)),
+        timeout_s=timeout,
+        # Who gives the run more time than usual gives it to its longest cell.
+        cell_timeout_s=max(runbooks.CELL_TIMEOUT_S, timeout - runbooks.CELL_TIMEOUT_S),
     )
     report.write_index()
     if as_json:

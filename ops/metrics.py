@@ -188,6 +188,19 @@ def collect(
     return result
 
 
+def read(
+    cloud: Cloud, region: str, series: list[Series], start: datetime, end: datetime, *, period_s: int = 60
+) -> pd.DataFrame:
+    """Some series of one region, a row a point, without those that CloudWatch gave in part only; reads only.
+
+    Raises:
+        OpsError: CloudWatch did not answer.
+    """
+    with explained(f"{region}: reading metrics"):
+        window = (*_aligned(start, end, period_s), period_s)
+        return _read(cloud.client("cloudwatch", region), region, series, window, time.sleep)[0]
+
+
 def _read(
     client: Any,
     region: str,

@@ -498,8 +498,34 @@ def _experiments(names: Names) -> Iterator[Grant]:
     yield Grant("ForgetTemplate", ("fis:DeleteExperimentTemplate",), templates, why, changes=True, condition=ours)
 
 
+def _failover(names: Names) -> Iterator[Grant]:
+    """What leaves a region, comes back and drills: the flag, what is looked at before, and what proves it after."""
+    table = names.everywhere("dynamodb", names.table)
+    yield Grant("ReadFlag", ("dynamodb:GetItem",), table)
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+    yield Grant("Alarms", ("cloudwatch:DescribeAlarms",), ("*",), "AWS tells of composite alarms only so")
+    yield Grant("WriteFlag", ("dynamodb:PutItem", "dynamodb:DeleteItem"), table, changes=True)
+    index = names.everywhere("dynamodb", f"{names.table}/index/by_time")
+    yield Grant("FindEvents", ("dynamodb:Query",), index, changes=True)
+    yield Grant("FindCounts", ("dynamodb:Query",), table, changes=True)
+
+
 RUNBOOKS: dict[str, tuple[Part, ...]] = {
     "divergence": (_opening, _tables, _divergence),
+    "failover": (
+        _opening,
+        _stack,
+        _tables,
+        _depths,
+        _status,
+        _records,
+        _secret,
+        _metrics,
+        _experiments,
+        _failover,
+        starting_drills,
+        _for_apply(_divergence),
+    ),
     "metrics": (_opening, _stack, _metrics),
     "parity": (_opening, _stack, _archives_of_a_bus, _archives, _rules, _parity),
     "provision": (_opening, _stack, _tables, _archives, _records, _provision, _provision_changes),

@@ -18,6 +18,9 @@ HEALTH_CHECK_USD_PER_MONTH = 0.50
 # Each of: HTTPS, an interval of 10 s instead of 30 s. A calculated check has neither.
 HEALTH_CHECK_OPTION_USD_PER_MONTH = 1.00
 
+# https://aws.amazon.com/fis/pricing/, read on 2026-11-22
+FIS_ACTION_USD_PER_MINUTE = 0.10
+
 # https://aws.amazon.com/cloudwatch/pricing/, read on 2026-11-22; a period below 60 s makes it one of high resolution
 ALARM_USD_PER_MONTH = 0.10
 FAST_ALARM_USD_PER_MONTH = 0.30

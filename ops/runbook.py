@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from types import TracebackType
@@ -117,13 +117,22 @@ class Run:
         text = ", ".join(f"{label} {shown}" for label, shown in (figure(n, v) for n, v in plain.items()))
         return Html(figures(plain), text, {FIGURES_MIME: plain})
 
-    def plan(self, plan: Plan) -> Approval:
-        """Record and show a plan. The answer is true when it may be applied now: the run was given its token.
+    def known(self, values: Mapping[str, Any]) -> None:
+        """Record figures while a cell still runs, without showing them: a run that ends early has them."""
+        self.record.figures.update({name: plain_value(value) for name, value in values.items()})
+        self._save()
+
+    def plan(self, plan: Plan, approved: str = "") -> Approval:
+        """Record and show a plan. The answer is true when it may be applied now: the run was given its token, or
+        ``approved`` says what lets it go on without one, which is recorded.
 
         Raises:
-            RefusedError: a token was given and it is not this plan's.
+            RefusedError: a token was given and it is not this plan's, or what was approved must not be done.
         """
         self.record.plan = plan
+        if approved and not self._apply:
+            self._apply = plan.token
+            self.record.figures["approved_by"] = approved
         self._save()
         shown = tables.plan_table(plan, applied=self._apply == plan.token)
         _show(Html(shown.html, shown.text, {PLAN_MIME: {"token": plan.token}}))

@@ -1,13 +1,14 @@
 """What is there, region by region: stack, API, health, table replica, archives, queues and DLQs. Reads only.
 
 A region is healthy when its stack is complete, its ``/status`` answers 200, its replica is ACTIVE, its archive and its
-journal's are enabled and its DLQs are empty. What is missing is shown as missing, not as an error: a half-built stage
-has a status.
+journal's are enabled and its DLQs are empty. One that was left on purpose says so. What is missing is shown as missing,
+not as an error: a half-built stage has a status.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
@@ -31,6 +32,35 @@ class QueueDepth:
 
 
 @dataclass(frozen=True)
+class Health:
+    """What a region's ``/status`` says; ``code`` is None when it gives no answer in time.
+
+    ``checks`` are its own, by name; they say whether the region could work, whether or not it was left on purpose.
+    """
+
+    code: int | None = None
+    status: str = ""
+    checks: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def evacuated(self) -> bool:
+        return self.status == "evacuated"
+
+    @property
+    def well(self) -> bool:
+        """Whether it could work: every check is well, and there is nothing else that keeps it from answering 200."""
+        return bool(self.checks) and all(self.checks.values()) and (self.code == 200 or self.evacuated)
+
+    def __str__(self) -> str:
+        failing = ", ".join(name for name, ok in self.checks.items() if not ok)
+        if self.code is None:
+            return "/status gives no answer"
+        return f"/status answers {self.code}{f' {self.status}' if self.status else ''}" + (
+            f", not well: {failing}" if failing else ""
+        )
+
+
+@dataclass(frozen=True)
 class RegionStatus:
     """One region. ``None`` and ``MISSING`` say that a part is not there."""
 
@@ -39,6 +69,7 @@ class RegionStatus:
     stack: str
     api_url: str | None
     api_status: int | None
+    evacuated: bool
     bus: str | None
     archive: str | None
     journal_archive: str | None
@@ -81,7 +112,7 @@ def _status_or_reason(cloud: Cloud, region: str) -> RegionStatus:
         return region_status(cloud, region)
     except OpsError as error:
         return RegionStatus(
-            region, False, UNREACHABLE, None, None, None, None, None, UNREACHABLE, [], [], problems=[str(error)]
+            region, False, UNREACHABLE, None, None, False, None, None, None, UNREACHABLE, [], [], problems=[str(error)]
         )
 
 
@@ -99,12 +130,13 @@ def region_status(cloud: Cloud, region: str) -> RegionStatus:
     waiting = [QueueDepth(depth.queue, depth.total) for depth in depths if not depth.dlq]
     dlqs = [QueueDepth(depth.queue, depth.total) for depth in depths if depth.dlq]
     expected = len(stage.processor_names) + len(stage.dlqs)
-    api_status = probe(api_url) if api_url else None
+    health = probe(api_url) if api_url else Health()
     problems = [
         problem
         for problem, present in (
             (f"stack is {regional.status}", not regional.serving),
-            ("API gives no answer" if api_status is None else f"/status answers {api_status}", api_status != 200),
+            ("evacuated: left on purpose, until a failback", health.evacuated),
+            (str(health), health.code != 200 and not (health.evacuated and health.well)),
             ("bus is missing", bus is None),
             ("archive is missing", archive is None),
             ("journal archive is missing", journal is None and stage.journaled_region(region) is not None),
@@ -119,7 +151,8 @@ def region_status(cloud: Cloud, region: str) -> RegionStatus:
         healthy=not problems,
         stack=regional.status,
         api_url=api_url,
-        api_status=api_status,
+        api_status=health.code,
+        evacuated=health.evacuated,
         bus=bus,
         archive=archive,
         journal_archive=journal,
@@ -130,12 +163,23 @@ def region_status(cloud: Cloud, region: str) -> RegionStatus:
     )
 
 
-def probe(api_url: str, timeout_s: float = 5.0) -> int | None:
-    """The status code of the region's ``/status``, or None when it gives no answer in time."""
+def probe(api_url: str, timeout_s: float = 5.0) -> Health:
+    """What the region's ``/status`` says now."""
     try:
-        return httpx.get(f"{api_url}/status", timeout=timeout_s).status_code
+        answer = httpx.get(f"{api_url}/status", timeout=timeout_s)
     except httpx.HTTPError:
-        return None
+        return Health()
+    return read_health(answer)
+
+
+def read_health(answer: httpx.Response) -> Health:
+    """What an answer of ``/status`` says; a body that is not one of ours (a gateway's own) says nothing."""
+    try:
+        body = answer.json()
+        checks = {name: bool(check["ok"]) for name, check in body["checks"].items()}
+        return Health(answer.status_code, str(body["status"]), checks)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Health(answer.status_code)
 
 
 def _bus(cloud: Cloud, region: str) -> str | None:

@@ -18,6 +18,8 @@ _PREFIXES = {"monitoring": "cloudwatch"}
 NO_RESOURCE = {
     "application-autoscaling:DescribeScalableTargets",
     "application-autoscaling:DescribeScalingPolicies",
+    # "To return information about composite alarms", its page says, the permission has to be for *.
+    "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
     "events:ListArchives",
     "fis:ListExperiments",

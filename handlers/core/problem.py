@@ -25,7 +25,7 @@ KINDS: dict[str, Kind] = {
     "malformed-body": Kind(400, "The body cannot be read"),
     "invalid-attribute": Kind(400, "A CloudEvents attribute is missing or not valid"),
     "invalid-data": Kind(400, "The event's data cannot be accepted"),
-    "invalid-parameter": Kind(400, "A query parameter is not valid"),
+    "invalid-parameter": Kind(400, "A parameter is not valid"),
     "unknown-parameter": Kind(400, "A query parameter is not known"),
     "invalid-cursor": Kind(400, "The cursor does not belong to this query"),
     "consistency-not-available": Kind(400, "A listing cannot be strongly consistent"),

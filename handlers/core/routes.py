@@ -85,6 +85,7 @@ GET_ACTIVITY = Route(
     problems=("invalid-parameter", "unknown-parameter", "no-tenant", "window-too-busy", *_FAULTS),
 )
 GET_STATUS = Route("GET /status", "status", None)
+GET_EVACUATED = Route("GET /evacuated/{region}", "status", None, problems=("invalid-parameter", "not-found", *_FAULTS))
 GET_DOCUMENT = Route("GET /openapi.json", "status", None)
 
-ROUTES = (POST_EVENTS, GET_EVENT, LIST_EVENTS, GET_ACTIVITY, GET_STATUS, GET_DOCUMENT)
+ROUTES = (POST_EVENTS, GET_EVENT, LIST_EVENTS, GET_ACTIVITY, GET_STATUS, GET_EVACUATED, GET_DOCUMENT)

@@ -13,6 +13,20 @@ from ops.failover.measures import FAILED, Phase
 from ops.load import LoadRecord
 
 
+def of_watch(cities: pd.DataFrame, health: pd.DataFrame, phases: Sequence[Phase]) -> Timeline:
+    """The charts of an evacuation or a failback: the health of each region, and who answered each city.
+
+    ``cities`` has ``time``, ``city`` and ``region``, ``health`` has ``time``, ``region`` and ``health``, a row a look.
+    """
+    panels = [
+        TimePanel("Health", health, "steps", y="region", colour="health", strong="unhealthy", empty="not watched"),
+        TimePanel(
+            "Who answered each city", cities, "steps", y="city", colour="region", strong=FAILED, empty="not watched"
+        ),
+    ]
+    return timeline(panels, phases, title="what was watched")
+
+
 def of_drill(
     record: LoadRecord,
     arrivals: pd.DataFrame,

@@ -79,3 +79,6 @@ def status(*, healthy: bool) -> dict[str, Any]:
     if not healthy:
         checks["table"] = {"ok": False, "latency_ms": 1000.4, "reason": "ReadTimeoutError"}
     return {"status": "ok" if healthy else "degraded", "region": _REGION, "stage": "prod", "checks": checks}
+
+
+EVACUATED: dict[str, Any] = {"evacuated": "ap-south-1", "region": _REGION, "stage": "prod"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from handlers.core import batch, binding, http, parameters, routes
+from handlers.core import batch, binding, evacuation, http, parameters, routes
 from handlers.core.openapi import answers, examples
-from handlers.core.openapi.schemas import BINARY_HEADERS, ref
+from handlers.core.openapi.schemas import BINARY_HEADERS, ref, whole
 from handlers.core.routes import Route
 
 TAGS = {
@@ -176,6 +176,26 @@ def _get_status(route: Route) -> dict[str, Any]:
     }
 
 
+def _get_evacuated(route: Route) -> dict[str, Any]:
+    region = {
+        "name": "region",
+        "in": "path",
+        "required": True,
+        "description": "Which region; of one that the stage does not have, 404.",
+        "schema": {"type": "string", "pattern": whole(evacuation.REGION)},
+        "example": examples.EVACUATED["evacuated"],
+    }
+    return {
+        "operationId": "getEvacuated",
+        "tags": ["region"],
+        "summary": "Whether a region was left on purpose",
+        "description": "What this region's replica says of any region. The health checks of Route 53 ask it, so that "
+        "leaving a region needs nothing of that region.",
+        "parameters": [region],
+        "responses": {"200": answers.response("It was", ref("Evacuated"), examples.EVACUATED)},
+    }
+
+
 def _get_document(route: Route) -> dict[str, Any]:
     headers = answers.headers(etag="ETag")
     return {
@@ -216,5 +236,6 @@ _OPERATIONS: dict[str, Callable[[Route], dict[str, Any]]] = {
     routes.LIST_EVENTS.key: _list_events,
     routes.GET_ACTIVITY.key: _get_activity,
     routes.GET_STATUS.key: _get_status,
+    routes.GET_EVACUATED.key: _get_evacuated,
     routes.GET_DOCUMENT.key: _get_document,
 }

@@ -188,7 +188,10 @@ def _status() -> Schema:
     )
     return _object(
         {
-            "status": {"enum": ["ok", "degraded"]},
+            "status": {
+                "enum": ["ok", "degraded", "evacuated"],
+                "description": "`evacuated`: the region was left on purpose, and is asked for nothing until that ends.",
+            },
             "region": _REGION,
             "stage": {"type": "string"},
             "checks": _object(dict.fromkeys(health.CHECKS, check)),
@@ -250,6 +253,14 @@ COMPONENTS: dict[str, Schema] = {
     ),
     "Activity": _activity(),
     "Status": _status(),
+    "Evacuated": _object(
+        {
+            "evacuated": {"type": "string", "description": "The region that was left."},
+            "region": _REGION,
+            "stage": {"type": "string"},
+        },
+        description="A region was left on purpose, as the region that answers knows.",
+    ),
     "GatewayMessage": _object(
         {"message": {"type": ["string", "null"]}}, description="API Gateway's own answer: no function was reached."
     ),

@@ -62,6 +62,7 @@ def _query(handler: Handler, cloud: Cloud) -> None:
 
 def _status(handler: Handler, cloud: Cloud) -> None:
     handler(request("GET /status"), Context())
+    handler(request("GET /evacuated/{region}", path={"region": REGION}), Context())
 
 
 def _store(handler: Handler, cloud: Cloud) -> None:

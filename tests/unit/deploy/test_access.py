@@ -11,7 +11,7 @@ import pytest
 from ops.stage import ROOT, Stage, load_stage, stage_names
 
 # The routes that anyone may call.
-OPEN = {"GET /status", "GET /openapi.json"}
+OPEN = {"GET /status", "GET /evacuated/{region}", "GET /openapi.json"}
 Templates = Callable[[str], dict[str, Any]]
 
 

@@ -22,7 +22,11 @@ from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
 from ops.errors import UsageError
-from ops.failover import experiments
+from ops.failover import experiments, flag, planning
+from ops.failover.preflight import preflight
+from ops.failover.proof import prove
+from ops.failover.request import request as failover_request
+from ops.load import EDGE, Attempt, LoadRecord
 from ops.policies import GENERATED, NO_RESOURCE, Document, Grant, Statement
 from ops.provision.alarms import topic_arn
 from ops.provision.waits import Waits
@@ -98,7 +102,7 @@ class World:
         self.cloud, self.hub, self.calls = cloud, hub, hub.calls
         self.answers: dict[tuple[str, str, str], Any] = {}
         self.keys: list[str] = []
-        monkeypatch.setattr(status_module, "probe", lambda url: 200)
+        monkeypatch.setattr(status_module, "probe", lambda url: status_module.Health(200))
         for region in cloud.stage.regions:
             own = {
                 f"{name}DomainTarget": f"d-{name}.execute-api.{region}.amazonaws.com" for name in ("Shared", "Regional")
@@ -331,10 +335,67 @@ def _with_drills(world: World) -> None:
         experiments.start(world.cloud, region, ["api"], 60, "unit", sleep=lambda seconds: None)
 
 
+def _with_replicas(world: World) -> None:
+    """The table in every region, without provision, and a zone."""
+    names = ("pk", "sk", "gsi_pk", "gsi_sk")
+    keys: list[Any] = [{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE") * 2, strict=True)]
+    for region in world.cloud.stage.regions:
+        world.cloud.client("dynamodb", region).create_table(
+            TableName=world.cloud.stage.table_name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            KeySchema=keys[:2],
+            GlobalSecondaryIndexes=[
+                {"IndexName": "by_time", "KeySchema": keys[2:], "Projection": {"ProjectionType": "ALL"}}
+            ],
+        )
+    world.cloud.client("route53", US).create_hosted_zone(Name=world.cloud.stage.dns.zone, CallerReference="unit")
+
+
+def _failover(world: World) -> Iterator[None]:
+    with slow_experiments():
+        _with_replicas(world)
+        _with_drills(world)
+        yield
+        asked = failover_request(world.cloud.stage, "drill", US, minutes=1)
+        found = preflight(world.cloud, asked)
+        # The issuer is not there: which secret holds the client is asked of every region.
+        assert {one.name for one in found.reasons} >= {"access token", "experiments"}
+        planning.second_way(world.cloud, asked)
+
+
+def _failover_applied(world: World) -> Iterator[None]:
+    yield from _failover(world)
+    with slow_experiments():
+        _failover_now(world)
+
+
+def _failover_now(world: World) -> None:
+    cloud, regions = world.cloud, world.cloud.stage.regions
+    for region in regions:
+        written = flag.set_flag(cloud, region, reason="unit", by="unit", run="unit")
+        assert written.flag is not None
+        flag.clear_flag(cloud, written.flag)
+        experiments.start(cloud, region, ["processing"], 60, "drill", sleep=lambda seconds: None)
+    experiments.stop_all(cloud, sleep=lambda seconds: None)
+    at = datetime.now(UTC).timestamp()
+    key = "00000000-0000-5000-8000-000000000000"
+    sent = Attempt("/drills/unit/london", "1", key, "London", 1, EDGE, US, 202, at, at + 0.1, at)
+    texts = {"pk": f"EVENT#{key}", "sk": "EVENT", "tenant": "acme", "event_key": key, "source": sent.source, "id": "1"}
+    for region in regions:
+        item: Any = {name: {"S": text} for name, text in texts.items()} | {"here": {"S": region}}
+        cloud.client("dynamodb", region).put_item(TableName="atoll-unit", Item=item)
+    record = LoadRecord("unit", (sent,))
+    assert prove(cloud, record, regions, deadline_s=0, sleep=lambda seconds: None).differing == [key]
+    for order in (regions, regions[::-1]):
+        assert len(divergence.compare(cloud, "", order, sleep=lambda seconds: None).differences) == 1
+
+
 Path = Callable[[World], Iterator[None]]
 # Each makes its preparations, yields, and then does what the runbook or command does.
 DRY: dict[str, Path] = {
     "divergence": _divergence,
+    "failover": _failover,
     "metrics": _metrics,
     "parity": _parity,
     "provision": _provision,
@@ -351,6 +412,7 @@ APPLIED: dict[str, Path] = {
     "provision-destroy": _destroy_applied,
     "replay": _replay_applied,
     "drill": _drill_applied,
+    "failover": _failover_applied,
 }
 CASES = [(name, False) for name in DRY] + [(name, True) for name in APPLIED]
 

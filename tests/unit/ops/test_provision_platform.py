@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from ops.provision.waits import Waits
 
 from ops import provision
 from ops.aws import Cloud
@@ -17,6 +16,7 @@ from ops.errors import OpsError, RefusedError, UsageError
 from ops.plan import Plan, Step
 from ops.provision.destroying import look
 from ops.provision.healthchecks import HealthCheck, desired_checks, settled_at, usable
+from ops.provision.waits import Waits
 from ops.provision.world import observe
 from ops.stage import Stage
 from tests.unit.ops.conftest import Composites, Hub
