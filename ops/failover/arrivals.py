@@ -131,6 +131,7 @@ class Arrivals:
         What is in one survivor's replica outlives the region. An event may be counted that arrived in the last poll,
         and none is left out.
         """
+        self._take_in(self._record().accepted)  # also what was accepted since the last look
         survivors = [region for region in self.regions if region != left]
         with self._lock:
             lost = sorted(

@@ -162,6 +162,12 @@ def test_behind_when_a_survivor_held_it_in_time_loses_nothing(replicas: Replicas
     assert seen.behind(made.accepted[key_of(1)].at, US).events == 2
 
 
+def test_behind_counts_what_was_accepted_since_the_last_look(replicas: Replicas) -> None:
+    made = recent(2)
+
+    assert watching(made).behind(time.time(), US).keys == (key_of(0), key_of(1))
+
+
 def test_finish_when_watching_broke_off_says_why(replicas: Replicas) -> None:
     replicas.broken = True
     seen = watching(recent(1))
