@@ -27,6 +27,7 @@ from ops.stage import Stage
 MANAGED_POLICY_CHARACTERS = 6144
 
 NO_RESOURCE = "AWS knows no resource for it"
+COMPOSITES = "composite alarms are told of only to who may see all alarms"
 GENERATED = "AWS chooses the identifier when it is made"
 
 Statement = dict[str, Any]
@@ -180,6 +181,11 @@ def _keys(
             changes=changes,
             condition=own | (through if behind else {}),
         )
+
+
+def _alarms(_: Names) -> Iterator[Grant]:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+    yield Grant("Alarms", ("cloudwatch:DescribeAlarms",), ("*",), COMPOSITES)
 
 
 def _reading_items(names: Names) -> Iterator[Grant]:
@@ -383,10 +389,7 @@ def _records_grant(names: Names, sid: str, action: str) -> Grant:
 
 
 def _platform_alarms(names: Names) -> Iterator[Grant]:
-    # Composite alarms are told only to who may see all of them.
-    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
-    alarms = names.at(METRICS_REGION, "cloudwatch", "alarm:*")
-    yield Grant("Alarms", ("cloudwatch:DescribeAlarms",), alarms, "composite alarms are told to who may see all alarms")
+    yield from _alarms(names)
     yield Grant("Topic", ("sns:GetTopicAttributes",), names.at(METRICS_REGION, "sns", topic_name(names.stage)))
 
 
@@ -405,6 +408,13 @@ def _provision_alarms(names: Names) -> Iterator[Grant]:
 
 def _destroy(names: Names) -> Iterator[Grant]:
     stage = names.stage
+    if stage.table.autoscaling:
+        prefix = "application-autoscaling"
+        yield Grant(
+            "Scaling", (f"{prefix}:DescribeScalableTargets", f"{prefix}:DescribeScalingPolicies"), ("*",), NO_RESOURCE
+        )
+        targets, why = names.everywhere(prefix, "scalable-target/*"), f"a target's id: {GENERATED}"
+        yield Grant("EndScaling", (f"{prefix}:DeregisterScalableTarget",), targets, why, changes=True)
     tables = names.everywhere("dynamodb", names.table)
     yield Grant("AnyItems", ("dynamodb:Scan",), tables)
     yield from _reading_items(names)
@@ -502,8 +512,7 @@ def _failover(names: Names) -> Iterator[Grant]:
     """What leaves a region, comes back and drills: the flag, what is looked at before, and what proves it after."""
     table = names.everywhere("dynamodb", names.table)
     yield Grant("ReadFlag", ("dynamodb:GetItem",), table)
-    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
-    yield Grant("Alarms", ("cloudwatch:DescribeAlarms",), ("*",), "AWS tells of composite alarms only so")
+    yield from _alarms(names)
     yield Grant("WriteFlag", ("dynamodb:PutItem", "dynamodb:DeleteItem"), table, changes=True)
     index = names.everywhere("dynamodb", f"{names.table}/index/by_time")
     yield Grant("FindEvents", ("dynamodb:Query",), index, changes=True)

@@ -29,6 +29,7 @@ from ops.provision.alarms import METRICS_REGION, topic_name
 from ops.provision.alerting import delete_alarm, delete_topic
 from ops.provision.desired import RUNBOOK
 from ops.provision.dns import await_dns, change, delete_health_check, delete_step, is_calculated
+from ops.provision.table.scaling import remove_scaling, usd_per_month
 from ops.provision.table.world import find_table
 from ops.provision.waits import Waits
 from ops.provision.world import World, find_archive, find_zones, observe
@@ -239,6 +240,10 @@ def _table_steps(stage: Stage, world: World, discard_data: bool) -> Iterator[Ste
     if own is None:
         return
     for region in stage.regions:
+        # What scales a replica is left behind by its deletion.
+        if (scaled := world.regions[region].scaling) is not None:
+            yield _gone(f"scaling {stage.table_name}", region, scaled)
+    for region in stage.regions:
         if region != home and region in own.replicas:
             before = {"replica_of": home, "discard_data": discard_data}
             yield _gone(f"replica {stage.table_name}", region, before)
@@ -276,6 +281,8 @@ def _monthly(step: Step) -> float:
         return HOSTED_ZONE_USD_PER_MONTH
     if kind == "health-check":
         return health_check_usd_per_month(step.before)
+    if kind == "scaling":
+        return usd_per_month(step.before)
     return alarm_usd_per_month(step.before) if kind == "alarm" else 0.0
 
 
@@ -391,6 +398,10 @@ def _delete_archive(cloud: Cloud, step: Step, waits: Waits) -> str:
     return "deleted"
 
 
+def _delete_scaling(cloud: Cloud, step: Step, waits: Waits) -> str:
+    return "deleted" if remove_scaling(cloud, str(step.region)) else "already so"
+
+
 def _delete_replica(cloud: Cloud, step: Step, waits: Waits) -> str:
     """A replica goes by way of the table in the home region, which has to be ACTIVE for it and afterwards."""
     home, name, region = cloud.stage.home_region, cloud.stage.table_name, str(step.region)
@@ -446,6 +457,7 @@ DESTROYERS: dict[str, Callable[[Cloud, Step, Waits], str]] = {
     "health-check": delete_health_check,
     "zone": _delete_zone,
     "archive": _delete_archive,
+    "scaling": _delete_scaling,
     "replica": _delete_replica,
     "table": _delete_table,
 }

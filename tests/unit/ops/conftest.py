@@ -142,14 +142,8 @@ class GlobalTables:
                 self._take({home: request["SSESpecification"]["KMSMasterKeyId"]})
         elif not updates:
             return None
-        elif any("Delete" in update for update in updates):
-            refusal = None
         elif keys := {u["Update"]["RegionName"]: u["Update"]["KMSMasterKeyId"] for u in updates if "Update" in u}:
-            now = {region: self.key(region, name) for region in {home, *self.status}}
-            if set(keys) != set(now) or keys == now:
-                refusal = "KMSMasterKeyId must be specified for each replica."
-            else:
-                self._take(keys)
+            refusal = self._take_everywhere(name, home, keys)
         created = [update["Create"] for update in updates if "Create" in update]
         refusal = refusal or self._refusal(request, home, created)
         for create in [] if refusal else created:
@@ -165,6 +159,13 @@ class GlobalTables:
         if refusal:
             return SimpleNamespace(status_code=400), {"Error": {"Code": "ValidationException", "Message": refusal}}
         return SimpleNamespace(status_code=200), {"TableDescription": {}}
+
+    def _take_everywhere(self, name: str, home: str, keys: dict[str, str]) -> str | None:
+        now = {region: self.key(region, name) for region in {home, *self.status}}
+        if set(keys) != set(now) or keys == now:
+            return "KMSMasterKeyId must be specified for each replica."
+        self._take(keys)
+        return None
 
     def _bill(self, request: dict[str, Any]) -> None:
         """A change of billing is the whole group's."""

@@ -141,7 +141,14 @@ def test_city_is_refused_on_aws_and_says_what_to_give() -> None:
 
 # --- asking the edge ---------------------------------------------------------------------------------------------
 
-CHECK = {"for_s": 65.2, "last_probe_age_s": 3.4, "interval_s": 10, "consecutive": 7, "failure_threshold": 2}
+CHECK = {
+    "for_s": 65.2,
+    "last_probe_age_s": 3.4,
+    "interval_s": 10,
+    "consecutive": 7,
+    "failure_threshold": 2,
+    "children": [],
+}
 NEAR = {
     "region": "ap-south-1",
     "set_id": "ap-south-1",

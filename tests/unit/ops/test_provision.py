@@ -165,8 +165,8 @@ def test_apply_when_a_step_fails_has_reported_those_before_it_and_why(deployed: 
 def test_plan_estimates_how_long_and_what_it_costs(deployed: Cloud) -> None:
     fresh = provision.plan(deployed)
     # One zone at 0.50. Two probes a region: 0.50, and 1.00 for each of HTTPS and the fast interval. Calculated: one a
-    # region and one over all, at 0.50. Alarms of high resolution: as many, at 0.30.
-    assert fresh.estimates["cost_usd_per_month"] == pytest.approx(0.5 + 4 * (0.5 + 1 + 1) + 3 * 0.5 + 3 * 0.3)
+    # region and one over all, at 0.50. Alarms of high resolution: as many, at 0.30, and a composite one at 0.50.
+    assert fresh.estimates["cost_usd_per_month"] == pytest.approx(0.5 + 4 * (0.5 + 1 + 1) + 3 * 0.5 + 3 * 0.3 + 0.5)
     assert fresh.estimates["duration_s"] > 300
     applied(deployed)
     done = provision.plan(deployed)

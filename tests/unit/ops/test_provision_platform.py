@@ -174,29 +174,29 @@ def _archive(cloud: Cloud) -> None:
 DRIFTS: dict[str, tuple[Drift, tuple[str, str, str | None], list[str]]] = {
     "own": (
         _check(US, ResourcePath="/"),
-        ("change", "health-check api.atoll.example", US),
+        ("drift", "health-check api.atoll.example", US),
         ["ResourcePath is /, should be /status"],
     ),
     "evacuation": (
         _check(f"{US}/evacuation", Inverted=False),
-        ("change", "health-check api.atoll.example evacuation", US),
+        ("drift", "health-check api.atoll.example evacuation", US),
         ["Inverted is False, should be True"],
     ),
     "combined": (
         _check(f"{INDIA}/combined", HealthThreshold=1),
-        ("change", "health-check api.atoll.example combined", INDIA),
+        ("drift", "health-check api.atoll.example combined", INDIA),
         ["HealthThreshold is 1, should be 2"],
     ),
     "platform": (
         _check("platform", Disabled=True),
-        ("change", "health-check api.atoll.example platform", None),
+        ("drift", "health-check api.atoll.example platform", None),
         ["Disabled is True, should be False"],
     ),
-    "record": (_record(TTL=300), ("change", "record api.atoll.example", INDIA), ["ttl_s is 300, should be 10"]),
-    "alarm": (_alarm, ("change", "alarm atoll-unit-global-platform", US), ["threshold is 0.5, should be 1"]),
-    "composite": (_composite, ("change", "alarm atoll-unit-global-unhealthy", US), ["rule is FALSE, should be ALARM("]),
-    "topic": (_topic, ("change", "topic atoll-unit-global", US), ["'Statement': []", "OnlyAlarmsOfThisAccount"]),
-    "archive": (_archive, ("change", "archive atoll-unit-journal", INDIA), ["retention_days is 3, should be 5"]),
+    "record": (_record(TTL=300), ("drift", "record api.atoll.example", INDIA), ["ttl_s is 300, should be 10"]),
+    "alarm": (_alarm, ("drift", "alarm atoll-unit-global-platform", US), ["threshold is 0.5, should be 1"]),
+    "composite": (_composite, ("drift", "alarm atoll-unit-global-unhealthy", US), ["rule is FALSE, should be ALARM("]),
+    "topic": (_topic, ("drift", "topic atoll-unit-global", US), ["Statement is []", "OnlyAlarmsOfThisAccount"]),
+    "archive": (_archive, ("drift", "archive atoll-unit-journal", INDIA), ["retention_days is 3, should be 5"]),
 }
 
 
@@ -236,7 +236,7 @@ def test_alarm_of_a_region_that_has_gone_is_deleted_after_the_composite_lets_go_
     deployed.stage = deployed.stage.model_copy(update={"regions": [US]})
     plan = applied(deployed)
     changes = [(action, what) for action, what, _ in summary(plan)]
-    composite = changes.index(("change", "alarm atoll-unit-global-unhealthy"))
+    composite = changes.index(("drift", "alarm atoll-unit-global-unhealthy"))
     assert changes.index(("delete", f"alarm atoll-unit-global-{INDIA}")) > composite
     assert provision.plan(deployed).changes == []
 

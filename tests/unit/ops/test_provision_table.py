@@ -117,7 +117,7 @@ def test_apply_with_capacity_scales_the_table_and_its_index_in_every_region(prov
     assert table["ProvisionedThroughput"]["ReadCapacityUnits"] == 5  # the highest of the regions'
     # In each region, two of each: table and index. Reads 0.00013 an hour, writes 0.00065, at their least.
     hourly = 2 * (5 * 0.00013 + 4 * 0.00065) + 2 * (2 * 0.00013 + 4 * 0.00065)
-    dns = 0.5 + 2 * (0.5 + 1 + 1)
+    dns = 0.5 + 4 * (0.5 + 1 + 1) + 3 * 0.5 + 3 * 0.3 + 0.5
     assert plan.estimates["cost_usd_per_month"] == pytest.approx(730 * hourly + dns)
 
 
