@@ -9,7 +9,7 @@ What always holds:
   time: a client gets through as soon as any region answers, and every event asks the name first.
 - *A fresh connection for each attempt*, as so many clients would have: a kept connection would go on to a region that
   the name has long led away from.
-- *No token while it runs needs the loop*: one is there before the first event, and is renewed on the side.
+- *No event waits for a token*: one is there before the first event, and it is renewed on the side.
 
 The city decides the answer where the edge plays the callers' resolvers. Route 53 knows this machine's resolver only.
 """
@@ -22,6 +22,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -321,12 +322,16 @@ class Load:
                 await asyncio.sleep(0)  # behind: what is under way goes on all the same
 
     async def _keep_token(self) -> None:
-        while True:
-            await asyncio.sleep(TOKEN_LOOK_S)
-            try:
-                self._token = await asyncio.to_thread(self._tokens.get)
-            except OpsError:
-                continue  # the one that is there goes on as long as the regions take it
+        # A pool of its own: the loop's would be waited for at the end, also for an issuer that hangs.
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="atoll-token")
+        try:
+            while True:
+                await asyncio.sleep(TOKEN_LOOK_S)
+                # Without a new one, the one that is there goes on as long as the regions take it.
+                with contextlib.suppress(OpsError):
+                    self._token = await asyncio.get_running_loop().run_in_executor(pool, self._tokens.get)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _send(self, client: httpx.AsyncClient, number: int, due: float) -> None:
         """Send one event until a region has the last word on it."""

@@ -111,7 +111,7 @@ class Arrivals:
         return not self._thread.is_alive() and not any(self.missing().values())
 
     def missing(self) -> dict[str, list[str]]:
-        """Region -> the accepted events that have not been seen there, the oldest first."""
+        """Region -> the accepted events that have not been seen there, the oldest first, as of the last look."""
         with self._lock:
             return {region: list(watched.open) for region, watched in self._watched.items()}
 
@@ -168,8 +168,9 @@ class Arrivals:
         pool = ThreadPoolExecutor(max_workers=len(self.regions) or 1, thread_name_prefix="atoll-arrivals")
         try:
             while True:
-                self.look(pool)
+                # Asked before the look: what was accepted until then is looked for once at least.
                 over = self._stopping.is_set()
+                self.look(pool)
                 if over and (time.monotonic() >= self._deadline or not any(self.missing().values())):
                     return
                 if over:

@@ -26,13 +26,13 @@ def key_of(number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, str(number)))
 
 
-def attempt(number: int, **changes: Any) -> Attempt:
-    """A first attempt through the edge that was accepted, event ``number`` seconds after noon."""
-    at = changes.pop("at", NOON + number)
+def attempt(serial: int, /, **changes: Any) -> Attempt:
+    """A first attempt through the edge that was accepted, ``serial`` seconds after noon."""
+    at = changes.pop("at", NOON + serial)
     values: dict[str, Any] = {
         "source": "/drills/run/london",
-        "id": f"{int(at * 1000):x}-{number}",
-        "event_key": key_of(number),
+        "id": f"{int(at * 1000):x}-{serial}",
+        "event_key": key_of(serial),
         "city": "London",
         "number": 1,
         "via": EDGE,
