@@ -79,9 +79,8 @@ def test_ctrl_c_in_the_middle_leaves_the_system_healed(atoll: Atoll) -> None:
     )
 
     def running() -> bool:
-        return any(
-            one["state"] == "running" for one in atoll.ops("drill", "list", "--json", expect=None).json["experiments"]
-        )
+        shown = atoll.ops("drill", "list", "--json", expect=None).json
+        return any(one["state"] == "running" for one in shown["running"])
 
     try:
         wait_until(running, "an experiment runs", timeout_s=120)
