@@ -240,9 +240,9 @@ class _Look:
                 found.append(Finding(name, source, "unknown", seen, f"{limit:,} ms or less"))
                 continue
             # The newest point: what was late before and is not now is no reason.
-            newest = lately.loc[lately["time"].idxmax()]
-            lag, wanted = float(newest["value"]), f"{limit:,} ms or less"
-            seen = f"{lag:,.0f} ms at {newest['time']:%H:%M}Z"
+            newest = lately.sort_values("time").tail(1)
+            lag, wanted = float(newest["value"].max()), f"{limit:,} ms or less"
+            seen = f"{lag:,.0f} ms at {newest['time'].max():%H:%M}Z"
             found.append(self._found(name, source, lag <= limit, seen, wanted, demanded=demanded))
         return found
 
