@@ -413,7 +413,7 @@ def run(
     if as_json:
         _print_json({**outcome.result, "directory": str(outcome.directory)})
     else:
-        _show_outcome(outcome, applied=bool(apply))
+        _show_outcome(outcome, applied=bool((outcome.result["plan"] or {}).get("applied")) or bool(apply))
     raise typer.Exit(outcome.exit_status)
 
 
