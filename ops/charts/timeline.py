@@ -114,11 +114,13 @@ def _rows(panel: TimePanel) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Band:
-    """A phase on the axis; ``row`` is the line above the plot that its name stands in."""
+    """A phase on the axis; its name stands in line ``row`` above the plot and begins ``at``, left of a last phase that
+    is shorter than it."""
 
     name: str
     first: float
     last: float
+    at: float
     row: int
     dark: bool
 
@@ -130,22 +132,19 @@ def _bands(phases: Sequence[Named], span: tuple[float, float]) -> list[_Band]:
     for index, phase in enumerate(sorted(phases, key=lambda phase: phase.started)):
         first = max(span[0], phase.started * 1000)
         last = min(span[1], span[1] if phase.ended is None else phase.ended * 1000)
-        left = PLOT * (first - span[0]) / (span[1] - span[0])
-        right = left + LETTER * len(phase.name) + 8
-        row = next((row for row, taken in enumerate(free) if left >= taken and right <= PLOT + 20), -1)
+        width, length = LETTER * len(phase.name) + 8, span[1] - span[0]
+        left = max(0.0, min(PLOT * (first - span[0]) / length, PLOT - width))
+        row = next((row for row, taken in enumerate(free) if left >= taken), -1)
         if row >= 0:
-            free[row] = right
-        bands.append(_Band(phase.name, first, last, row, index % 2 == 1))
+            free[row] = left + width
+        bands.append(_Band(phase.name, first, last, span[0] + length * left / PLOT, row, index % 2 == 1))
     return bands
 
 
 def _phase_layers(alt: Any, bands: list[_Band], height: float, scale: Any) -> list[Any]:
     if not bands:
         return []
-    data = [
-        {"first": b.first, "last": b.last, "name": b.name, "up": -7 - LABEL_ROW * b.row, "row": b.row, "dark": b.dark}
-        for b in bands
-    ]
+    data = [{"first": b.first, "last": b.last, "at": b.at, "name": b.name, "row": b.row, "dark": b.dark} for b in bands]
     base = alt.Chart(alt.Data(values=data)).encode(x=alt.X("first:T", scale=scale))
     shade = alt.condition("datum.dark", alt.value(0.1), alt.value(0.0))
     layers = [
@@ -160,7 +159,7 @@ def _phase_layers(alt: Any, bands: list[_Band], height: float, scale: Any) -> li
         text = base.transform_filter(f"datum.row == {row}").mark_text(
             align="left", baseline="bottom", dx=2, fontSize=11.5, color="currentColor", clip=False
         )
-        layers.append(text.encode(text="name:N", y=alt.value(-4 - LABEL_ROW * row)))
+        layers.append(text.encode(x=alt.X("at:T", scale=scale), text="name:N", y=alt.value(-4 - LABEL_ROW * row)))
     return layers
 
 

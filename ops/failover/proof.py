@@ -139,7 +139,7 @@ class Proof:
             "in_doubt": len(self.in_doubt),
             "in_doubt_stored": sum(bool(regions) for regions in self.in_doubt.values()),
             "rejected": self.rejected,
-            "missing": {region: keys[:KEPT] for region, keys in self.missing.items()},
+            "missing": {region: keys[:KEPT] for region, keys in self.missing.items() if keys},
             "proof_waited_s": round(self.waited_s, 2),
         }
 
