@@ -90,7 +90,9 @@ def test_ctrl_c_in_the_middle_leaves_the_system_healed(atoll: Atoll) -> None:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
     assert process.returncode == 3, said
-    assert "the system is healed" in said or "ops drill stop --stage local" in said, said
+    record = max((atoll.directory / "reports" / "local").glob("*-failover*")) / "result.json"
+    left = json.loads(record.read_text(encoding="utf-8"))["checks"][-1]["detail"]
+    assert "the system is healed" in left or "ops drill stop --stage local" in left, left
     wait_until(lambda: not running(), "no experiment runs", timeout_s=30)
 
 
