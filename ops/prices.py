@@ -15,13 +15,14 @@ CUSTOM_EVENT_USD = 1.00 / 1_000_000
 # https://aws.amazon.com/route53/pricing/ (the first 25 zones; AWS endpoints, of which the first 50 are free)
 HOSTED_ZONE_USD_PER_MONTH = 0.50
 HEALTH_CHECK_USD_PER_MONTH = 0.50
-# Each of: HTTPS, an interval of 10 s instead of 30 s. A calculated check has neither.
+# Each of: HTTPS, an interval of 10 s instead of 30 s. A calculated check has neither; that it costs what another
+# does without them is assumed.
 HEALTH_CHECK_OPTION_USD_PER_MONTH = 1.00
 
-# https://aws.amazon.com/fis/pricing/, read on 2026-11-22
+# https://aws.amazon.com/fis/pricing/, as others quoted it on 2026-11-22
 FIS_ACTION_USD_PER_MINUTE = 0.10
 
-# https://aws.amazon.com/cloudwatch/pricing/, read on 2026-11-22; a period below 60 s makes it one of high resolution
+# https://aws.amazon.com/cloudwatch/pricing/, as others quoted it on 2026-11-22; a period below 60 s makes it one of high resolution
 ALARM_USD_PER_MONTH = 0.10
 FAST_ALARM_USD_PER_MONTH = 0.30
 COMPOSITE_ALARM_USD_PER_MONTH = 0.50
@@ -34,12 +35,14 @@ INTERFACE_ENDPOINT_USD_PER_ZONE_HOUR = 0.01
 
 # A unit of provisioned capacity; a replicated write unit costs what a write unit does. Storage and what passes between
 # regions come on top. https://aws.amazon.com/dynamodb/pricing/provisioned/, and for the replicated ones
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/global-tables-billing.html; read on 2026-11-22
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/global-tables-billing.html; as others quoted them on
+# 2026-11-22
 READ_CAPACITY_USD_PER_HOUR = 0.00013
 WRITE_CAPACITY_USD_PER_HOUR = 0.00065
 
 # A new replica of a table that holds items is charged as a restore of that many GB, and for their way between regions.
-# https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; read on 2026-11-22
+# https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; the figure as others quoted it
+# on 2026-11-22
 TABLE_RESTORE_USD_PER_GB = 0.15
 
 # Events to targets that EventBridge delivers, a second, by default. A replay is delivered at this rate at most.

@@ -69,7 +69,7 @@ def test_run_page_when_opened_shows_verdict_checks_plan_and_charts(reports: Repo
     order = page.get_by_role("heading").all_inner_texts()
     assert order[:4] == ["Heartbeat", "Checks", "Figures", "Plan"]
     expect(page.get_by_role("region", name="Checks").first).to_contain_text("p95 1,054 ms, objective 900 ms")
-    expect(page.get_by_text("ops run heartbeat --stage local --apply")).to_be_visible()
+    expect(page.get_by_text("ops run heartbeat --stage local -p minutes=60 --apply")).to_be_visible()
     assert page.locator("svg[role=img]").count() == 3
     for chart in page.locator("svg[role=img]").all():
         box = chart.bounding_box()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ops.local.emulator.alarms import Rule, State
+from ops.provision.alarms import desired_alarms
 from ops.stage import ROOT, load_stage, stage_names
 from tests.template import ACCOUNT, Stack, resolved
 from tests.unit.deploy import metricmath, metrics
@@ -111,6 +112,7 @@ def test_docs_list_every_alarm_and_nothing_else(deployed: Deployed) -> None:
     rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
     stack = deployed("prod", "us-east-1")
     found = [a["AlarmName"] for kind in (ALARM, COMPOSITE) for a in stack.of_type(kind).values()]
+    found += desired_alarms(load_stage("prod"), "123456789012")
     patterns = {row: re.compile("atoll-prod-" + re.sub(r"<\w+>", "[a-z0-9-]+", row)) for row in rows}
     for name in found:
         assert any(pattern.fullmatch(name) for pattern in patterns.values()), name
