@@ -22,7 +22,8 @@ HEALTH_CHECK_OPTION_USD_PER_MONTH = 1.00
 # https://aws.amazon.com/fis/pricing/, as others quoted it on 2026-11-22
 FIS_ACTION_USD_PER_MINUTE = 0.10
 
-# https://aws.amazon.com/cloudwatch/pricing/, as others quoted it on 2026-11-22; a period below 60 s makes it one of high resolution
+# https://aws.amazon.com/cloudwatch/pricing/, as others quoted it on 2026-11-22; a period below 60 s makes it one of
+# high resolution
 ALARM_USD_PER_MONTH = 0.10
 FAST_ALARM_USD_PER_MONTH = 0.30
 COMPOSITE_ALARM_USD_PER_MONTH = 0.50
@@ -41,8 +42,8 @@ READ_CAPACITY_USD_PER_HOUR = 0.00013
 WRITE_CAPACITY_USD_PER_HOUR = 0.00065
 
 # A new replica of a table that holds items is charged as a restore of that many GB, and for their way between regions.
-# https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; the figure as others quoted it
-# on 2026-11-22
+# https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; the figure as others
+# quoted it on 2026-11-22
 TABLE_RESTORE_USD_PER_GB = 0.15
 
 # Events to targets that EventBridge delivers, a second, by default. A replay is delivered at this rate at most.
