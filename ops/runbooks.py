@@ -186,7 +186,7 @@ def run(
         result = work.conclude()
     if work.end is not None and work.end.kind == "stopped":
         raise InterruptedRunError(
-            f"{runbook.name}: {work.end.message}; no kernel is left running",
+            f"{runbook.name}: {result['checks'][-1]['detail']}; no kernel is left running",
             hint=f"What it had done is recorded in {_shown(directory)}.",
         )
     return RunOutcome(directory, result, EXIT_STATUS[result["verdict"]])
@@ -290,11 +290,10 @@ class _Work:
             refused = end.error_name in ("RefusedError", "UsageError")
             if stop is None:
                 return "refused" if refused else "error", _failed(end.title, f"{end.error_name}: {end.message}")
-            detail = stop["message"] + (f" → {stop['hint']}" if stop["hint"] else "")
-            return "refused" if stop["exit_status"] == EXIT_REFUSED else "error", _failed(end.title, detail)
+            return "refused" if stop["exit_status"] == EXIT_REFUSED else "error", _failed(end.title, _said(stop))
         # What an interrupted cell said about the state it left is worth more than that it was interrupted.
         left = _stop_output(self.notebook)
-        detail = f"{end.message}: {left['message']}" if left else end.message
+        detail = f"{end.message}: {_said(left)}" if left else end.message
         return "error", _failed(end.title or self.runbook.title, detail)
 
     def _empty(self) -> dict[str, Any]:
@@ -310,6 +309,10 @@ class _Work:
             "figures": {},
             "plan": None,
         }
+
+
+def _said(stop: dict[str, Any]) -> str:
+    return stop["message"] + (f" → {stop['hint']}" if stop["hint"] else "")
 
 
 def _failed(name: str, detail: str) -> dict[str, Any]:
