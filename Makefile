@@ -45,7 +45,7 @@ demo: setup ## Run the whole platform on this machine and report on it
 test: setup ## Lint, then every test
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest -q -n 2 tests/unit tests/notebooks tests/browser
-	@$(BIN)/pytest -q --durations=5 tests/local
+	@$(BIN)/pytest -q -n 2 --dist loadfile --durations=12 tests/local
 
 lint: setup ## ruff, mypy, cfn-lint and our cfn-guard rules on each stage's packaged template, notebooks without outputs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -312,7 +312,7 @@ class _Work:
 
 
 def _said(stop: dict[str, Any]) -> str:
-    return stop["message"] + (f" → {stop['hint']}" if stop["hint"] else "")
+    return str(stop["message"]) + (f" → {stop['hint']}" if stop["hint"] else "")
 
 
 def _failed(name: str, detail: str) -> dict[str, Any]:
