@@ -12,6 +12,8 @@ const decided = (name, value) => ({ 'Fn::Equals': [value ? name : 'no', name] })
 module.exports.conditions = async ({ resolveVariable }) => {
   const { parts, lambda_extension: extension } = await resolveVariable('self:custom.stage.failover');
   const combined = await resolveVariable('self:custom.stage.alarms.combined');
+  const { consistency } = await resolveVariable('self:custom.stage.table');
+  const replication = combined && parts.includes('replication');
   const api = extension && parts.includes('api');
   const processing = extension && parts.includes('processing');
   return {
@@ -19,7 +21,8 @@ module.exports.conditions = async ({ resolveVariable }) => {
     DrillsOfApi: decided('api', api),
     DrillsOfProcessing: decided('processing', processing),
     DrillsOfFunctions: decided('functions', api || processing),
-    DrillsOfReplication: decided('replication', combined && parts.includes('replication')),
+    DrillsOfReplication: decided('replication', replication),
+    DrillsOfStrongTable: decided('strong', replication && consistency === 'strong'),
   };
 };
 

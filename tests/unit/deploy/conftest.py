@@ -49,7 +49,7 @@ def deployed(template: Callable[[str], Template]) -> Callable[[str], Template]:
 def deployed_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Template]:
     """``deployed_with("prod", network={"zones": 2})``: as if the stage file said so; packaged for each call."""
 
-    def packaged(stage: str, **changes: dict[str, object]) -> Template:
+    def packaged(stage: str, **changes: object) -> Template:
         workspace = tmp_path_factory.mktemp(f"changed-{stage}")
         shutil.copytree(ROOT / "deploy", workspace / "deploy")
         shutil.copy(ROOT / "serverless.yml", workspace)
@@ -58,7 +58,7 @@ def deployed_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tem
         file = workspace / "deploy" / "stages" / f"{stage}.yml"
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
         for section, values in changes.items():
-            settings[section] |= values
+            settings[section] = {**settings[section], **values} if isinstance(values, dict) else values
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         load_stage(stage, file.parent)
         _package(stage, workspace / "package", workspace)

@@ -203,3 +203,16 @@ def test_stage_that_only_takes_the_api_away_extends_only_its_functions(deployed_
     actions = str(template["Resources"]["DrillRole"]["Properties"]["Policies"])
     assert "StoreLambdaFunction" not in actions
     assert "dynamodb:" not in actions
+
+
+def test_role_may_cut_off_a_replica_of_a_strong_table_and_of_no_other(deployed_with: Callable[..., Template]) -> None:
+    regions = ["us-east-1", "us-east-2"]
+    lists = dict.fromkeys(regions, "pl-0123abcd")
+
+    def actions(**table: object) -> str:
+        network = {"dynamodb_prefix_lists": lists, "s3_prefix_lists": lists}
+        template = deployed_with("dev", regions=regions, network=network, table=table)
+        return str(template["Resources"]["DrillRole"]["Properties"]["Policies"])
+
+    assert "dynamodb:InjectError" in actions(consistency="strong", witness="us-west-2")
+    assert "dynamodb:InjectError" not in actions(consistency="eventual")
