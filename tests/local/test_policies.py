@@ -60,6 +60,42 @@ def test_runbook_runs_under_its_policy(atoll: Atoll, role: Callable[..., dict[st
     assert "AccessDenied" not in ran.out
 
 
+def test_failover_plans_under_its_policy_and_a_drill_is_ended_by_whoever_may_apply(
+    atoll: Atoll, role: Callable[..., dict[str, str]]
+) -> None:
+    looks, ends = role("failover"), role("drill", "--apply")
+    ran = atoll.ops("run", "failover", "-p", f"region={REGION}", "--json", expect=None, **looks)
+    assert ran.status in (0, 2), ran.out + ran.err  # a reason not to leave it is no denial
+    assert "AccessDenied" not in ran.out
+    fis = atoll.client("fis", REGION)
+    tags = {"atoll:stage": atoll.stage.stage, "atoll:parts": "replication"}
+    table = f"arn:aws:dynamodb:{REGION}:{atoll.stage.account}:table/{atoll.stage.table_name}"
+    template = fis.create_experiment_template(
+        clientToken="policies",
+        description="one action",
+        roleArn=f"arn:aws:iam::{atoll.stage.account}:role/any",
+        stopConditions=[{"source": "none"}],
+        targets={
+            "table": {"resourceType": "aws:dynamodb:global-table", "resourceArns": [table], "selectionMode": "ALL"}
+        },
+        actions={
+            "pause": {
+                "actionId": "aws:dynamodb:global-table-pause-replication",
+                "parameters": {"duration": "PT5M"},
+                "targets": {"Tables": "table"},
+            }
+        },
+        tags=tags,
+    )["experimentTemplate"]["id"]
+    fis.start_experiment(clientToken="policies", experimentTemplateId=template, tags=tags)
+    try:
+        atoll.ops("drill", "stop", "--stage", "local", expect=3, **role("metrics"))
+        stopped = atoll.ops("drill", "stop", "--stage", "local", "--json", **ends)
+    finally:
+        atoll.ops("drill", "stop", "--stage", "local")
+    assert [one["breaks"] for one in stopped.json["ended"]] == [["replication"]]
+
+
 def test_provision_plans_under_its_policy_and_applies_under_the_one_for_applying_only(
     atoll: Atoll, role: Callable[..., dict[str, str]]
 ) -> None:

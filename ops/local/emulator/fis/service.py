@@ -41,14 +41,17 @@ _PATHS: dict[tuple[str, str], str] = {
 }
 
 
-# Whether the policies of a caller, by its authorization header, let it take an action on the resource with an ARN.
-Allows = Callable[[str, str, str], bool]
+# Whether the policies of a caller, by its authorization header, let it take an action on the resource with an ARN, with
+# what their conditions may ask for.
+Allows = Callable[[str, str, str, Mapping[str, str]], bool]
 
 
-def by_policies(authorization: str, action: str, arn: str) -> bool:
+def by_policies(authorization: str, action: str, arn: str, context: Mapping[str, str]) -> bool:
     """Ask the emulator's IAM, which lets everybody do everything unless it is told to enforce."""
     app = importlib.import_module("ministack.app")
-    return app._enforce_data_plane(FIS, action, {"authorization": authorization}, {}, "", resource_arn=arn) is None
+    headers = {"authorization": authorization}
+    denied = app._enforce_data_plane(FIS, action, headers, {}, "", resource_arn=arn, service_context=dict(context))
+    return denied is None
 
 
 class FaultInjection:
@@ -125,8 +128,10 @@ class FaultInjection:
         return Scope(str(responses.get_account_id()), signed_for(authorization)[1])
 
     def _check_access(self, authorization: str, operation: str, where: Scope, asked: Mapping[str, Any]) -> None:
+        requested = _as_keys("aws:requesttag/", asked.get("tags") or {})
         for arn in _held_against(operation, where, asked):
-            if not self._allows(authorization, f"fis:{operation}", arn):
+            held = _as_keys("aws:resourcetag/", self._tags_of(where, arn))
+            if not self._allows(authorization, f"fis:{operation}", arn, requested | held):
                 raise AccessDeniedException(f"User is not authorized to perform: fis:{operation} on resource: {arn}")
 
     # --- templates ---------------------------------------------------------------------------------------------
@@ -192,13 +197,19 @@ class FaultInjection:
 
     # --- tags --------------------------------------------------------------------------------------------------
 
-    def _tagged(self, scope: Scope, asked: Mapping[str, Any]) -> Template | Experiment:
-        arn = asked["resourceArn"]
+    def _found(self, scope: Scope, arn: str) -> Template | Experiment | None:
         everything: list[Template | Experiment] = [*self._templates.values(), *self.experiments.of(scope)]
-        for one in everything:
-            if one.arn == arn and one.scope == scope:
-                return one
-        raise ResourceNotFoundException(f"{arn} does not exist in {scope.region}")
+        return next((one for one in everything if one.arn == arn and one.scope == scope), None)
+
+    def _tags_of(self, scope: Scope, arn: str) -> Mapping[str, str]:
+        found = self._found(scope, arn)
+        return found.tags if found else {}
+
+    def _tagged(self, scope: Scope, asked: Mapping[str, Any]) -> Template | Experiment:
+        found = self._found(scope, asked["resourceArn"])
+        if found is None:
+            raise ResourceNotFoundException(f"{asked['resourceArn']} does not exist in {scope.region}")
+        return found
 
     def _tag(self, scope: Scope, asked: dict[str, Any]) -> Answer:
         self._tagged(scope, asked).tags.update(asked["tags"])
@@ -242,6 +253,11 @@ def _held_against(operation: str, where: Scope, asked: Mapping[str, Any]) -> lis
         case "ListExperiments" | "ListExperimentTemplates":
             return ["*"]
     return [template]
+
+
+def _as_keys(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as the condition keys that IAM knows them by, without regard to case."""
+    return {f"{prefix}{name.lower()}": value for name, value in tags.items()}
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,15 @@ class Played:
     now: float = 1_800_000_000.0
     applied: list[list[str]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    held: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # actions and what conditions may ask for
 
     def __post_init__(self) -> None:
         self.experiments = Experiments(self.record, self._apply, self.there, lambda: self.now)
-        self.fis = FaultInjection(self.experiments, lambda _, action, arn: action not in self.refused)
+        self.fis = FaultInjection(self.experiments, self._allows)
+
+    def _allows(self, _: str, action: str, __: str, context: Mapping[str, str]) -> bool:
+        self.held.append((action, dict(context)))
+        return action not in self.refused
 
     def _apply(self, faults: Any) -> None:
         assert [one.id for one in faults] == [one.id for one in self.record.read()], "recorded before it is broken"

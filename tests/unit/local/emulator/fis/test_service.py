@@ -126,6 +126,19 @@ def test_operation_that_is_not_played_is_refused_and_not_ignored(played: Played)
     assert code_of(error) == ("ValidationException", 400)
 
 
+def test_conditions_may_ask_for_the_tags_of_the_request_and_of_what_it_addresses(played: Played) -> None:
+    client = played.client()
+    made = client.create_experiment_template(**template() | {"tags": {"atoll:Stage": "unit"}})["experimentTemplate"]
+    run = client.start_experiment(experimentTemplateId=made["id"], tags={"atoll:run": "1"})["experiment"]
+    client.get_experiment(id=run["id"])
+    assert played.held == [
+        ("fis:CreateExperimentTemplate", {"aws:requesttag/atoll:stage": "unit"}),
+        ("fis:StartExperiment", {"aws:requesttag/atoll:run": "1", "aws:resourcetag/atoll:stage": "unit"}),
+        ("fis:StartExperiment", {"aws:requesttag/atoll:run": "1"}),
+        ("fis:GetExperiment", {"aws:resourcetag/atoll:run": "1"}),
+    ]
+
+
 def test_caller_without_a_grant_is_denied(played: Played) -> None:
     played.refused = {"fis:CreateExperimentTemplate"}
     with pytest.raises(ClientError, match="fis:CreateExperimentTemplate on resource: arn:aws:fis") as error:
