@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -45,6 +46,21 @@ def stored(api: str, entry: dict[str, str]) -> str:
     return key
 
 
+@pytest.fixture
+def left(atoll: Atoll) -> Iterator[str]:
+    """A region that the others say was left on purpose."""
+    region, asked = "ap-south-1", atoll.client("dynamodb", atoll.stage.home_region)
+    key: Any = {"pk": {"S": "CONTROL#evacuation"}, "sk": {"S": region}}
+    asked.put_item(TableName=atoll.stage.table_name, Item=key)
+    yield region
+    asked.delete_item(TableName=atoll.stage.table_name, Key=key)
+    wait_until(
+        lambda: atoll.ops("edge", "explain", "--from", "Mumbai", "--json").json["region"] == region,
+        f"the edge leads to {region} again",
+        timeout_s=90,
+    )
+
+
 def test_served_document_is_the_committed_one_but_for_the_stage(atoll: Atoll, api: str) -> None:
     answer = httpx.get(f"{api}/openapi.json", timeout=30)
     served, committed = answer.json(), json.loads((ROOT / "docs" / "openapi.json").read_text())
@@ -71,8 +87,9 @@ def test_document_that_the_caller_has_is_not_sent_again(api: str) -> None:
 
 
 def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(
-    api: str, entry: dict[str, str], stored: str
+    api: str, entry: dict[str, str], stored: str, left: str
 ) -> None:
+    assert httpx.get(f"{api}/evacuated/{left}", timeout=30).status_code == 200
     environment = {
         **os.environ,
         "SCHEMATHESIS_HOOKS": "tests.local.contract.hooks",
