@@ -29,6 +29,7 @@ from ops.provision.alarms import METRICS_REGION, topic_name
 from ops.provision.alerting import delete_alarm, delete_topic
 from ops.provision.desired import RUNBOOK
 from ops.provision.dns import await_dns, change, delete_health_check, delete_step, is_calculated
+from ops.provision.table.desired import STRONG
 from ops.provision.table.scaling import remove_scaling, usd_per_month
 from ops.provision.table.world import find_table
 from ops.provision.waits import Waits
@@ -40,7 +41,7 @@ from ops.stage import Stage
 _OF_THE_ZONE = ("NS", "SOA")
 _SHOWN = 5
 # What a deletion usually takes on AWS, in seconds: see ``planning``.
-_USUAL_S = {"replica": 300, "table": 60, "zone": 60, "name": 60, "record": 60}
+_USUAL_S = {"replica": 300, "replicas": 300, "table": 60, "zone": 60, "name": 60, "record": 60}
 _CALL_S = 5
 
 
@@ -243,6 +244,10 @@ def _table_steps(stage: Stage, world: World, discard_data: bool) -> Iterator[Ste
         # What scales a replica is left behind by its deletion.
         if (scaled := world.regions[region].scaling) is not None:
             yield _gone(f"scaling {stage.table_name}", region, scaled)
+    if own.replicas and own.consistency == STRONG:
+        yield _gone(f"replicas {stage.table_name}", home, {"group": own.group(), "discard_data": discard_data})
+        yield _gone(f"table {stage.table_name}", home, {"keys": own.keys, "discard_data": discard_data})
+        return
     for region in stage.regions:
         if region != home and region in own.replicas:
             before = {"replica_of": home, "discard_data": discard_data}
@@ -423,6 +428,35 @@ def _delete_replica(cloud: Cloud, step: Step, waits: Waits) -> str:
     return "deleted"
 
 
+def _delete_group(cloud: Cloud, step: Step, waits: Waits) -> str:
+    """All replicas of a strongly consistent table and its witness in one call: DynamoDB takes no single one out of it.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteGlobalTableWitnessGroupMemberAction.html
+    """
+    home, name = cloud.stage.home_region, cloud.stage.table_name
+    found = find_table(cloud, home)
+    if found is None or not found.replicas:
+        return "already so"
+    others = [region for region in found.replicas if region != home]
+    for region in others:
+        _require_no_items(cloud, step, region)
+    waits.until(f"table {name} in {home}", lambda: _status(cloud, home) == "ACTIVE")
+    if not any(found.replicas[region] == "DELETING" for region in others):
+        dynamodb: Any = cloud.client("dynamodb", home)
+        witness = {"GlobalTableWitnessUpdates": [{"Delete": {"RegionName": found.witness}}]} if found.witness else {}
+        dynamodb.update_table(
+            TableName=name, ReplicaUpdates=[{"Delete": {"RegionName": region}} for region in others], **witness
+        )
+
+    def gone() -> bool:
+        table = find_table(cloud, home)
+        alone = table is not None and not table.replicas and table.status == "ACTIVE"
+        return alone and all(find_table(cloud, region) is None for region in others)
+
+    waits.until(f"the end of the replicas of {name}", gone)
+    return "deleted"
+
+
 def _delete_table(cloud: Cloud, step: Step, waits: Waits) -> str:
     home, name = cloud.stage.home_region, cloud.stage.table_name
     status = _status(cloud, home)
@@ -459,5 +493,6 @@ DESTROYERS: dict[str, Callable[[Cloud, Step, Waits], str]] = {
     "archive": _delete_archive,
     "scaling": _delete_scaling,
     "replica": _delete_replica,
+    "replicas": _delete_group,
     "table": _delete_table,
 }

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -51,9 +52,27 @@ def healed(atoll: Atoll) -> Iterator[None]:
 
 
 def _fresh(atoll: Atoll) -> bool:
-    """Whether a drill would be let begin, with something written meanwhile that replicates."""
+    """Whether the newest replication latency that CloudWatch has, both ways, would let a drill begin."""
     atoll.ops("send", "--count", "4", "--json")
-    return atoll.ops("run", "failover", "-p", f"region={LEFT}", "--json", expect=None).status == 0
+    now = datetime.now(UTC)
+
+    def newest(source: str, target: str) -> float:
+        points = atoll.client("cloudwatch", source).get_metric_statistics(
+            Namespace="AWS/DynamoDB",
+            MetricName="ReplicationLatency",
+            Dimensions=[
+                {"Name": "TableName", "Value": atoll.stage.table_name},
+                {"Name": "ReceivingRegion", "Value": target},
+            ],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now,
+            Period=60,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        return float(max(points, key=lambda point: point["Timestamp"])["Maximum"]) if points else 0.0
+
+    limit = atoll.stage.failover.max_replication_lag_ms
+    return all(newest(*pair) <= limit for pair in ((LEFT, OTHER), (OTHER, LEFT)))
 
 
 def test_drill_loses_nothing_doubles_nothing_and_moves_traffic_in_time(atoll: Atoll) -> None:

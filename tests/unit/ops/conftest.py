@@ -154,7 +154,11 @@ class GlobalTables:
                 self._create(name, home, region, key)
         if created and not refusal:
             self._join(request)
-        for region in [] if refusal else [update["Delete"]["RegionName"] for update in updates if "Delete" in update]:
+        deleted = [update["Delete"]["RegionName"] for update in updates if "Delete" in update]
+        witness = [w["Delete"]["RegionName"] for w in request.get("GlobalTableWitnessUpdates", []) if "Delete" in w]
+        if deleted and self.strong and set(deleted) | set(witness) == {*self.status, *filter(None, [self.witness])}:
+            self.strong, self.witness = False, None
+        for region in [] if refusal else deleted:
             refusal = self._delete(name, region)
         if refusal:
             return SimpleNamespace(status_code=400), {"Error": {"Code": "ValidationException", "Message": refusal}}

@@ -740,3 +740,20 @@ def test_apply_when_cut_at_each_call_about_the_table_in_turn_is_continued(
     assert cuts >= (at_least if moment == "after" else at_least // 3)
     assert {step.action for step in about_the_table(planned(deployed).steps)} == {"keep"}
     assert settled(deployed)
+
+
+def test_destroy_of_a_strong_table_takes_its_replicas_and_its_witness_in_one_call(strong: Cloud, calls: Any) -> None:
+    strong.stage = strong.stage.model_copy(
+        update={"table": strong.stage.table.model_copy(update={"deletion_protection": False})}
+    )
+    applied(strong)
+    calls.clear()
+    plan = provision.plan(strong, destroy=True)
+    provision.apply(strong, plan, plan.token, waits=Waits(sleep=lambda seconds: None))
+
+    kinds = [step.resource.partition(" ")[0] for step in plan.changes]
+    assert [kind for kind in kinds if kind in ("replica", "replicas", "table")] == ["replicas", "table"]
+    assert sum("UpdateTable" in call for call in calls.mutating) == 1
+    assert [check for check in provision.verify(strong, plan) if not check.ok] == []
+    for region in strong.stage.regions:
+        assert strong.client("dynamodb", region).list_tables()["TableNames"] == []
