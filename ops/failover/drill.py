@@ -6,8 +6,9 @@
 4. *proof*: every event that was answered 202 is in every replica, once, and no other;
 5. *failback checks*: as after an evacuation.
 
-What always holds: each wait has a deadline; however it ends (an error, Ctrl-C), the experiments of this run are stopped
-before anything else is said, and what could not be stopped is named with the command that does.
+What always holds: each wait has a deadline; a survivor that falls ill calls the drill off; however it ends (an error,
+Ctrl-C), the experiments of this run are stopped before anything else is said, and what could not be stopped is named
+with the command that does.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ PROOF_S = 180.0
 # With a part left broken, what is missing does not come: it is not waited for long.
 PROOF_LEFT_S = 20.0
 REFRESH_S = 5.0
+# A survivor that was not well in so many looks in a row, two seconds apart, calls the drill off: the alarms that stop
+# an experiment are of its own region only.
+SICK_LOOKS = 5
 # A kernel that was told to stop has five seconds: ops.kernel.GRACE_S.
 HEAL_S = 3.5
 
@@ -194,7 +198,8 @@ class _Drill:
 
     def _watch_outage(self, watch: Watch, started: list[Experiment]) -> float | None:
         """Wait for the outage to end by itself; returns when the last city had moved, or None."""
-        region, moved_at = self.request.region, None
+        request, moved_at = self.request, None
+        region = request.region
         mine = {city for city, answer in watch.answers.items() if answer.region == region}
         left = {one.id for one in started if one.parts == self.request.leave}
         waited = [one for one in started if one.id not in left]
@@ -205,6 +210,11 @@ class _Drill:
             if moved_at is None and mine and watch.moved_from(region):
                 moved_at = max(watch.changed.get(city, now) for city in mine)
                 self.timeline.note(f"no city is answered by {region} any more")
+            if sick := [one for one in request.survivors(self.cloud.stage) if watch.red.get(one, 0) >= SICK_LOOKS]:
+                raise OpsError(
+                    f"drill: called off, {', '.join(sick)} is not well while {region} is away",
+                    hint=f"Run: ops status --stage {self.cloud.stage.stage}",
+                )
             if now >= look_at:
                 look_at = now + REFRESH_S
                 waited = [self._refreshed(one) for one in waited]
