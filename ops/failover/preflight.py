@@ -24,6 +24,7 @@ from ops.failover.request import Request
 from ops.fanout import each
 from ops.metrics import Series
 from ops.plan import Step
+from ops.provision.alarms import composite_name, region_alarm_name
 from ops.record import Check
 from ops.stage import Stage
 
@@ -264,7 +265,10 @@ class _Look:
         return found
 
     def alarms(self) -> list[Finding]:
-        """What is in ALARM. A sick region is left at once; whoever has time lets an alarm that is going out do so."""
+        """What is in ALARM. A sick region is left at once; whoever has time lets an alarm that is going out do so.
+
+        That Route 53 keeps traffic away from the region is no reason: it is why it is left, or what a failback ends.
+        """
         found = []
         for region, seen in self._each(self._alarms_after_a_while).items():
             if isinstance(seen, str):
@@ -276,7 +280,9 @@ class _Look:
     def _alarms_after_a_while(self, region: str) -> list[str]:
         patience_s = 0.0 if self.request.mode == "evacuate" else min(ALARM_PATIENCE_S, 6.0 * self.stage.alarms.period_s)
         end = time.monotonic() + patience_s
-        while (on := alarms_on(self.cloud, region)) and time.monotonic() < end:
+        # The composite goes with it; what else turns it on is seen by itself.
+        known = {region_alarm_name(self.stage, self.request.region), composite_name(self.stage)}
+        while (on := [one for one in alarms_on(self.cloud, region) if one not in known]) and time.monotonic() < end:
             time.sleep(ALARM_POLL_S)
         return on
 

@@ -52,6 +52,11 @@ def composite_name(stage: Stage) -> str:
     return f"{stage.prefix}-global-unhealthy"
 
 
+def region_alarm_name(stage: Stage, region: str) -> str:
+    """Of the alarm that says that Route 53 keeps traffic away from ``region``."""
+    return f"{stage.prefix}-global-{region}"
+
+
 def desired_topic(stage: Stage, account: str) -> dict[str, Any]:
     """Alarms of this account and stage publish, over TLS only, as in the regional stacks (deploy/resources/alarms.yml).
 
@@ -96,7 +101,7 @@ def desired_alarms(stage: Stage, account: str) -> dict[str, dict[str, Any]]:
             "each region.",
         )
     } | {
-        f"{stage.prefix}-global-{region}": (
+        region_alarm_name(stage, region): (
             routing(stage, region),
             f"Route 53 keeps traffic away from {region}: its /status fails, or it was evacuated. First: `ops edge "
             "explain`, then GET /status of the region.",

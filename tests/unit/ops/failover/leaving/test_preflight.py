@@ -15,6 +15,7 @@ from ops.failover import capacity, experiments, flag, planning, preflight
 from ops.failover.experiments import Found
 from ops.failover.request import request
 from ops.failover.watching import Answer
+from ops.provision.alarms import composite_name, region_alarm_name
 from ops.stage import Stage
 from ops.status import QueueDepth, RegionStatus
 from tests.unit.ops.failover.leaving.conftest import AP, EU, US, Silence
@@ -70,6 +71,22 @@ def test_silent_region_is_not_asked_further_and_is_no_reason(
     found = preflight.preflight(replicas, request(replicas.stage, "evacuate", US))
     assert (reasons(found), found.silent) == ({}, (US,))
     assert {one.name for one in found.findings if one.verdict == "unknown"} >= {"region"}
+
+
+@pytest.mark.parametrize("mode", ["evacuate", "failback", "drill"])
+def test_alarm_that_says_that_traffic_is_kept_away_from_the_region_is_no_reason_and_others_are(
+    replicas: Cloud, world: Any, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Those of Route 53's metrics are in us-east-1, whichever region they are about."""
+    on = [composite_name(replicas.stage), region_alarm_name(replicas.stage, AP)]
+    monkeypatch.setattr(preflight, "alarms_on", lambda cloud, region: on if region == US else [])
+    monkeypatch.setattr(preflight, "ALARM_PATIENCE_S", 0.0)
+    asked = request(replicas.stage, mode, AP)
+    about = {one: seen for one, seen in reasons(preflight.preflight(replicas, asked)).items() if one[0] == "alarms"}
+    assert about == {}
+    on.append(region_alarm_name(replicas.stage, EU))
+    about = {one: seen for one, seen in reasons(preflight.preflight(replicas, asked)).items() if one[0] == "alarms"}
+    assert about == {("alarms", US): "atoll-unit-global-eu-west-1"}
 
 
 def test_all_reasons_are_named_and_force_goes_past_them(replicas: Cloud, world: dict[str, RegionStatus]) -> None:
