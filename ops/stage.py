@@ -354,6 +354,14 @@ class FailoverSettings(_Section):
         return parts
 
 
+class RecoverySettings(_Section):
+    """How replays and redrives treat the processors, unless a run says otherwise."""
+
+    max_queue_age_s: int = Field(ge=1, le=86_400, description="a replay pauses while a queue's oldest event is older")
+    max_dlq_growth: int = Field(ge=0, description="a replay pauses when the DLQs hold that many more than before it")
+    redrive_per_s: int = Field(ge=1, le=100_000, description="messages a second that a redrive takes to their targets")
+
+
 class LocalCloudSettings(_Section):
     """Present only in a stage that runs on the local cloud (``ops up``)."""
 
@@ -386,6 +394,7 @@ class Stage(_Section):
     health_check: HealthSettings
     dns: DnsSettings
     failover: FailoverSettings
+    recovery: RecoverySettings
     api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] | None = None
     local_cloud: LocalCloudSettings | None = None
 
@@ -484,6 +493,10 @@ class Stage(_Section):
     def journal_bus(self) -> str:
         """The bus that takes the events of the region before this one; its archive bears the same name."""
         return f"{self.prefix}-journal"
+
+    def operations_bucket(self, account: str, region: str) -> str:
+        """Where a region's ledgers and quarantined messages are kept."""
+        return f"{self.prefix}-ops-{account}-{region}"
 
     def journal_region(self, region: str) -> str | None:
         """Where the events of ``region`` are kept besides: the next region of the file, in a ring; None if alone."""

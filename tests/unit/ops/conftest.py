@@ -60,7 +60,7 @@ SETTINGS: dict[str, Any] = {
 SETTINGS |= {
     name: section
     for name, section in yaml.safe_load(stage_file("local").read_text(encoding="utf-8")).items()
-    if name in ("encryption", "alarms", "tracing")
+    if name in ("encryption", "alarms", "tracing", "recovery")
 }
 # As on AWS: a drill needs composite alarms, which stop it.
 SETTINGS["alarms"] = SETTINGS["alarms"] | {"combined": True}
