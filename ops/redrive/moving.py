@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +38,10 @@ REFUSALS_IN_A_ROW = 50
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
 HELD = 100_000
 DELETE_ATTEMPTS = 3
+
+# Longer than SQS's counts take to settle after what was hidden is visible again, as a rule.
+SETTLE_S = 10
+_COUNTS: list[Any] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
 Second = Literal["quarantine", "leave", "redrive"]
 
@@ -123,8 +127,8 @@ class Pass:
         self._over = threading.Event()  # of this queue only: its target takes nothing, or the limit is reached
         self._lock = threading.Lock()
         self._seen = Seen()
-        self._held: dict[str, str] = {}  # receipts of what is given back at the end
-        self._newer: dict[str, str] = {}  # receipts of what came a second time
+        self._receipts: dict[str, str] = {}  # the newest, of each message that is not off the queue yet
+        self._held: dict[str, None] = {}  # what is given back at the end, and not looked at before
         self._until = 0.0  # by then, what an earlier run hid is visible again
         self._undeleted: set[str] = set()
         self._late: set[str] = set()  # their time ran out before it was their turn
@@ -149,11 +153,12 @@ class Pass:
             receivers=min(RECEIVERS, self._orders.threads),
             stop=self._stop,
             seen=self._seen,
-            again=self._came_again,
+            left=lambda letters: None,  # given back with all else
+            received=self._received,
             over_limit=self._make_room,
             over=self._is_over,
         )
-        self._until = time.monotonic() + self._orders.hidden_s
+        self._until = time.monotonic() + self._orders.hidden_s + SETTLE_S
         batches = iter(receivers)
         try:
             for batch in batches:
@@ -169,7 +174,8 @@ class Pass:
             batches.close()  # type: ignore[attr-defined]
             self._send_on(lambda waiting: True)
             self._workers.shutdown(wait=True)
-            release(self._cloud, self._queue, list(self._held.values()))
+            self._delete_the_rest()
+            release(self._cloud, self._queue, [r for m, r in self._receipts.items() if m not in self._undeleted])
             self._tally.undeleted = len(self._undeleted)
             if self._late:
                 self._tally.incomplete = f"{len(self._late)} messages waited too long for their turn, and were left"
@@ -256,7 +262,9 @@ class Pass:
         if self._waited(batch, 2):
             # They may be visible again by the time that they would be deleted. They come again, with new receipts.
             with self._lock:
-                self._late |= {letter.message_id for letter in letters}
+                for letter in letters:
+                    self._late.add(letter.message_id)
+                    del self._receipts[letter.message_id]
                 self._claimed -= len(letters)
             for letter in letters:
                 self._seen.forget(letter.message_id)
@@ -267,7 +275,7 @@ class Pass:
             with self._lock:
                 self._tally.moved += len(delivered)
                 self._refused = 0
-            self._delete([one.letter for one in delivered])
+            self._delete(one.letter.message_id for one in delivered)
         if undelivered:
             self._keep_back(undelivered)
 
@@ -281,7 +289,7 @@ class Pass:
             self._hold(*batch.letters[len(kept) :])
             with self._lock:
                 self._tally.quarantined += len(kept)
-            self._delete(kept)
+            self._delete(letter.message_id for letter in kept)
 
     def _keep_back(self, undelivered: Sequence[Undelivered]) -> None:
         self._hold(*(one.letter for one in undelivered))
@@ -294,29 +302,37 @@ class Pass:
                 self._tally.incomplete = f"{self._refused} in a row were not taken: {last.code}: {last.message}"
                 self._over.set()
 
-    def _delete(self, letters: Sequence[Letter]) -> None:
+    def _delete(self, ids: Iterable[str]) -> None:
         """Take messages off the queue; those that stay although they should not are remembered, to go the next time."""
-        with self._lock:
-            waiting = {letter.message_id: self._newer.pop(letter.message_id, letter.receipt) for letter in letters}
+        waiting = set(ids)
         for _ in range(DELETE_ATTEMPTS):
             if not waiting:
                 return
             waiting = self._not_deleted(waiting)
         with self._lock:
-            self._undeleted |= waiting.keys()
+            self._undeleted |= waiting
 
-    def _not_deleted(self, receipts: Mapping[str, str]) -> dict[str, str]:
-        ids = list(receipts)
-        entries: list[Any] = [{"Id": str(n), "ReceiptHandle": receipts[one]} for n, one in enumerate(ids)]
+    def _delete_the_rest(self) -> None:
+        rest = sorted(self._undeleted)
+        self._undeleted.clear()
+        for start in range(0, len(rest), BATCH):
+            self._delete(rest[start : start + BATCH])
+
+    def _not_deleted(self, ids: set[str]) -> set[str]:
+        with self._lock:
+            ordered = [(one, self._receipts[one]) for one in sorted(ids)]
+        entries: list[Any] = [{"Id": str(n), "ReceiptHandle": receipt} for n, (_, receipt) in enumerate(ordered)]
         try:
             answer = self._cloud.client("sqs", self._queue.region).delete_message_batch(
                 QueueUrl=self._queue.url, Entries=entries
             )
         except (ClientError, BotoCoreError):
-            return dict(receipts)
-        gone = {ids[int(one["Id"])] for one in answer.get("Successful", [])}
+            return ids
+        gone = {ordered[int(one["Id"])][0] for one in answer.get("Successful", [])}
         with self._lock:
-            return {one: self._newer.pop(one, receipt) for one, receipt in receipts.items() if one not in gone}
+            for one in gone:
+                del self._receipts[one]
+        return ids - gone
 
     # --- in any thread ---------------------------------------------------------------------------------------------
 
@@ -325,23 +341,22 @@ class Pass:
         return time.monotonic() - batch.asked > self._orders.hidden_s / part
 
     def _is_over(self) -> bool:
-        """Whether nobody else hides messages of the queue; what a run that was killed had in hand appears in time."""
+        """Whether nothing can come any more: nobody else hides messages, as a run does that was killed, for a while."""
         if time.monotonic() > self._until:
             return True
         try:
             answer = self._cloud.client("sqs", self._queue.region).get_queue_attributes(
-                QueueUrl=self._queue.url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+                QueueUrl=self._queue.url, AttributeNames=_COUNTS
             )
         except (ClientError, BotoCoreError):
             return True
-        hidden = int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+        visible, hidden = (int(answer["Attributes"][name]) for name in _COUNTS)
         with self._lock:
-            return hidden <= len(self._held) + len(self._undeleted)
+            return not visible and hidden <= len(self._receipts)
 
     def _hold(self, *letters: Letter) -> None:
         with self._lock:
-            for letter in letters:
-                self._held[letter.message_id] = self._newer.pop(letter.message_id, letter.receipt)
+            self._held |= dict.fromkeys(letter.message_id for letter in letters)
             crowded = len(self._held) > HELD
         if crowded:
             self._make_room()
@@ -349,22 +364,17 @@ class Pass:
     def _make_room(self) -> None:
         """Give back the half that was held longest: SQS hides no more messages of this queue."""
         with self._lock:
-            oldest = [(one, self._held[one]) for one in list(self._held)[: len(self._held) // 2]]
-            for one, _ in oldest:
+            oldest = list(self._held)[: (len(self._held) + 1) // 2]
+            for one in oldest:
                 del self._held[one]
-            self._tally.incomplete = (
-                "more messages are not chosen than SQS hides at a time: some may not have been seen"
-            )
-        release(self._cloud, self._queue, [receipt for _, receipt in oldest])
+            receipts = [self._receipts.pop(one) for one in oldest]
+            self._tally.incomplete = "more messages are in flight than SQS hides at a time: some may not have been seen"
+        release(self._cloud, self._queue, receipts)
 
-    def _came_again(self, letters: Sequence[Letter]) -> None:
-        gone = []
+    def _received(self, letters: Sequence[Letter]) -> None:
+        """Keep the receipts; what was delivered before, and could not be deleted, is deleted now."""
         with self._lock:
-            for letter in letters:
-                self._newer[letter.message_id] = letter.receipt
-                if letter.message_id in self._held:
-                    self._held[letter.message_id] = self._newer.pop(letter.message_id)
-                elif letter.message_id in self._undeleted:
-                    self._undeleted.discard(letter.message_id)
-                    gone.append(letter)
+            self._receipts.update((letter.message_id, letter.receipt) for letter in letters)
+            gone = self._undeleted.intersection(letter.message_id for letter in letters)
+            self._undeleted -= gone
         self._delete(gone)
