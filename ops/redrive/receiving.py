@@ -217,21 +217,38 @@ def stream(
     Raises:
         ClientError | BotoCoreError: the queue could not be read.
     """
-    given = 0
+    given, first = 0, Seen()
+    excess: list[str] = []
+
+    def received(letters: Sequence[Letter]) -> None:
+        # What comes again is handed out no more, and whoever has it has a receipt that is good for nothing.
+        excess.extend(letter.receipt for letter in letters if not first.add(letter.message_id))
+
     left = functools.partial(give_back, cloud, queue)
-    found = iter(Receivers(cloud, queue, hidden_s=hidden_s, receivers=receivers, stop=stop, seen=Seen(), left=left))
+    found = iter(
+        Receivers(
+            cloud,
+            queue,
+            hidden_s=hidden_s,
+            receivers=receivers,
+            stop=stop,
+            seen=Seen(),
+            left=left,
+            received=received,
+        )
+    )
     try:
         for letters, _ in found:
             room = len(letters) if not limit else limit - given
             given += len(letters[:room])
-            if letters[room:]:
-                give_back(cloud, queue, letters[room:])
+            excess += [letter.receipt for letter in letters[room:]]
             if letters[:room]:
                 yield letters[:room]
             if limit and given >= limit:
                 return
     finally:
         found.close()  # type: ignore[attr-defined]
+        release(cloud, queue, excess)
 
 
 def give_back(cloud: Cloud, queue: DeadLetterQueue, letters: Sequence[Letter]) -> None:

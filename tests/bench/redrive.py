@@ -69,7 +69,7 @@ class Bench:
         return moved / (time.perf_counter() - begun)
 
     def redrive(self) -> float:
-        """Messages a second of ours, until the last one was deleted; that the queue is empty is known a second later."""
+        """Messages a second of ours, until the last one was deleted. That there are no more is known a second later."""
         queue = DeadLetterQueue(REGION, "dlq", self.dlq, f"{ARN}dlq", 0, (Feed("queue", f"{ARN}x", f"{ARN}target"),))
         tally, last = Tally(), time.perf_counter()
         begun, seen = last, 0

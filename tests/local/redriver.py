@@ -37,10 +37,15 @@ def main(region: str, name: str, rate_per_s: str) -> None:
         },
         steps=[Step(action="run", resource=f"redrive of {name}", region=region, after=after)],
     )
-    done = apply(cloud, plan, plan.token, lambda line: print(line, flush=True))
-    print(done.figures(), flush=True)
+    done = apply(cloud, plan, plan.token, _say)
+    _say(str(done.figures()))
     if any(not check.ok for check in done.checks()):
         sys.exit(f"{done.checks()}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
