@@ -204,7 +204,7 @@ def survey(
         return seen
 
     with explained("looking into the dead-letter queues"):
-        return Survey(tuple(each(queues, look, workers=4).values()))
+        return Survey(tuple(each(queues, look, workers=8).values()))
 
 
 def _count(seen: Seen, letter: Letter, second: bool, at: datetime, masker: Masker) -> None:
