@@ -22,7 +22,8 @@ import boto3
 from ops.aws import CONFIG, Cloud
 from ops.bucket import Place
 from ops.redrive.choice import Choice
-from ops.redrive.moving import Orders, Pass, Tally
+from ops.redrive.moving import Pass
+from ops.redrive.orders import Orders, Tally
 from ops.redrive.queues import DeadLetterQueue, Feed
 from ops.redrive.rate import TokenBucket
 from ops.stage import load_stage

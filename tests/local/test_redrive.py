@@ -23,6 +23,7 @@ REGION, CITY = "us-east-1", "New York"
 EVENTS = int(os.environ.get("ATOLL_REDRIVE_EVENTS", "40"))
 MESSAGES = int(os.environ.get("ATOLL_REDRIVE_MESSAGES", "400"))
 KILLS = 3
+SENT = 250  # by one command
 # Two receives more, each after the queue's visibility timeout, and the work itself.
 DEAD_LETTERED_S = 180 + EVENTS / 10
 
@@ -62,15 +63,21 @@ def depth(sqs: Any, url: str) -> int:
     return sum(int(found[name]) for name in names)
 
 
-@pytest.mark.timeout(900)
+def send(atoll: Atoll, count: int) -> list[dict[str, Any]]:
+    """Send events to the region; what became of each."""
+    out = atoll.directory / f"{uuid.uuid4().hex}.jsonl"
+    atoll.ops("send", "--count", str(count), "--from", CITY, "--out", str(out))
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.mark.timeout(1500)
 def test_events_accepted_while_store_was_broken_come_into_the_table_once_each(atoll: Atoll) -> None:
     sqs, name = atoll.client("sqs", REGION), f"{atoll.stage.prefix}-store-dlq"
-    url, sent = sqs.get_queue_url(QueueName=name)["QueueUrl"], atoll.directory / f"{uuid.uuid4().hex}.jsonl"
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     before = depth(sqs, url)
     with without(atoll, "store", "dynamodb:PutItem"):
-        atoll.ops("send", "--count", str(EVENTS), "--from", CITY, "--out", str(sent))
+        lines = [line for start in range(0, EVENTS, SENT) for line in send(atoll, min(SENT, EVENTS - start))]
         wait_until(lambda: depth(sqs, url) == before + EVENTS, "all events on the DLQ", timeout_s=DEAD_LETTERED_S)
-    lines = [json.loads(line) for line in sent.read_text().splitlines()]
     accepted = {line["event_key"] for line in lines if line["status"] == 202}
     assert len(accepted) == EVENTS
     assert {line["region"] for line in lines} == {REGION}
