@@ -15,6 +15,7 @@ from typing import Any
 from ops import bucket
 from ops.aws import Cloud, explained
 from ops.errors import InterruptedRunError, OpsError
+from ops.ledger import State
 from ops.plan import Outcome, Plan, Report, Step, apply_command, authorize
 from ops.redrive import movetask, queues
 from ops.redrive.book import Book, invoked
@@ -82,16 +83,23 @@ class _Run:
             for step in self._steps:
                 self._take(step)
         except KeyboardInterrupt as stop:
-            self._book.write("stopped", self._figures())
+            self._close("stopped")
             raise InterruptedRunError(
                 f"redrive: stopped after {self._moved():,} messages; what was in hand is delivered or given back",
                 hint=f"Go on: {apply_command(self._plan.record())}",
             ) from stop
         except BaseException:
-            self._book.write("failed", self._figures())
+            self._close("failed")
             raise
         self._book.write("done", self._figures())
         return self._redriven
+
+    def _close(self, state: State) -> None:
+        """Keep how far it came; that this fails must not hide what ended the run."""
+        try:
+            self._book.write(state, self._figures())
+        except OpsError as error:
+            self._progress(f"the ledger could not be written: {error}")
 
     def _take(self, step: Step) -> None:
         began, after = time.monotonic(), step.after
