@@ -11,10 +11,12 @@ Which resources an action knows: https://docs.aws.amazon.com/service-authorizati
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ops.bucket import LEDGER, QUARANTINE, parse
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.provision.alarms import METRICS_REGION, composite_name, topic_name
@@ -63,8 +65,40 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Besides:
+    """What is not the stage's and that a replay or a redrive is to work on too: by name, in the stage's regions.
+
+    Attributes
+    ----------
+    queues
+        DLQs, and the queues that their messages go back to.
+    keep
+        ``s3://bucket/prefix``, where records are kept in the place of the operations buckets.
+    """
+
+    buses: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    keep: str = ""
+
+    def check(self) -> None:
+        """Raise UsageError for what is no name: a pattern, which would grant more than it seems to, or an ARN."""
+        for option, given in (("--bus", self.buses), ("--archive", self.archives), ("--queue", self.queues)):
+            for name in given:
+                if not _NAME.fullmatch(name):
+                    raise UsageError(f"{option}: {name!r} is no name; accepted: letters, digits, '.', '-', '_' and '/'")
+        if self.keep:
+            parse(self.keep)
+
+
+# Of a bus, of an archive or of a queue. Only names of partner buses have slashes.
+_NAME = re.compile(r"[A-Za-z0-9._/-]{1,256}")
+NOTHING_BESIDES = Besides()
+
+
+@dataclass(frozen=True)
 class Names:
-    """The ARNs of a stage's resources, where several: of every region.
+    """The ARNs of a stage's resources, where several: of every region; with what a role may use ``besides``.
 
     ``leaving`` are regions that the stage file no longer names and whose replica a role may remove.
     """
@@ -72,6 +106,7 @@ class Names:
     stage: Stage
     account: str
     leaving: tuple[str, ...] = ()
+    besides: Besides = NOTHING_BESIDES
 
     def at(self, region: str, service: str, *resources: str) -> tuple[str, ...]:
         return tuple(f"arn:aws:{service}:{region}:{self.account}:{resource}" for resource in resources)
@@ -85,7 +120,7 @@ class Names:
 
     @property
     def buses(self) -> tuple[str, ...]:
-        return self.stage.bus, self.stage.journal_bus
+        return self.stage.bus, self.stage.journal_bus, *self.besides.buses
 
     @property
     def archives(self) -> tuple[str, ...]:
@@ -93,14 +128,25 @@ class Names:
         return tuple(
             arn
             for region in self.stage.regions
-            for name in desired_archives(self.stage, self.account, region)
+            for name in (*desired_archives(self.stage, self.account, region), *self.besides.archives)
             for arn in self.at(region, "events", f"archive/{name}")
         )
 
     @property
     def queues(self) -> tuple[str, ...]:
         own = (self.stage.queue(processor) for processor in self.stage.processor_names)
-        return self.everywhere("sqs", *own, *self.stage.dlqs)
+        return self.everywhere("sqs", *own, *self.stage.dlqs, *self.besides.queues)
+
+    def kept(self, *keys: str) -> tuple[str, ...]:
+        """The operations buckets, or these keys in them. S3's ARNs have neither region nor account."""
+        buckets = [self.stage.operations_bucket(self.account, region) for region in self.stage.regions]
+        places = [parse(self.besides.keep)] if self.besides.keep else [(bucket, "") for bucket in buckets]
+        if not keys:
+            return tuple(f"arn:aws:s3:::{bucket}" for bucket, _ in places)
+        below = [
+            f"arn:aws:s3:::{bucket}/{prefix}/" if prefix else f"arn:aws:s3:::{bucket}/" for bucket, prefix in places
+        ]
+        return tuple(f"{start}{key}" for start in below for key in keys)
 
     @property
     def records(self) -> list[str]:
@@ -110,6 +156,17 @@ class Names:
 
 
 Part = Callable[[Names], Iterator[Grant]]
+# As IAM calls what a bucket is set to: each is read by a plan and put by an apply of ``provision``.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_BUCKET_SETTINGS = (
+    "BucketOwnershipControls",
+    "BucketPublicAccessBlock",
+    "BucketVersioning",
+    "EncryptionConfiguration",
+    "BucketPolicy",
+    "LifecycleConfiguration",
+    "BucketTagging",
+)
 _ZONES, _CHECKS = ("arn:aws:route53:::hostedzone/*",), ("arn:aws:route53:::healthcheck/*",)
 
 
@@ -193,6 +250,30 @@ def _reading_items(names: Names) -> Iterator[Grant]:
     yield from _keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:Scan")
 
 
+def _ledger(runbook: str) -> Part:
+    """The runbook's own entries in the ledger: read for a plan, written by an apply."""
+
+    def part(names: Names) -> Iterator[Grant]:
+        # Without it, an object that is not there is a denial and no absence.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        yield Grant("Ledgers", ("s3:ListBucket",), names.kept())
+        entries, why = names.kept(f"{LEDGER}/{runbook}/*"), "an entry's key ends in its plan's token"
+        yield Grant("ReadLedger", ("s3:GetObject",), entries, why)
+        yield from _keys(names, "ReadLedgerKey", ("kms:Decrypt",), behind="s3:GetObject")
+        yield Grant("WriteLedger", ("s3:PutObject",), entries, why, changes=True)
+        yield from _keys(names, "WriteLedgerKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)
+
+    return part
+
+
+def _quarantine(names: Names) -> Iterator[Grant]:
+    """Messages that nothing could take: written by an apply, and never deleted. Beside :func:`_ledger`, which has the
+    use of the key."""
+    messages = names.kept(f"{QUARANTINE}/*")
+    why = "a message's key is its queue, its day and its id"
+    yield Grant("Quarantine", ("s3:PutObject",), messages, why, changes=True)
+
+
 def _for_apply(part: Part) -> Part:
     """A part that a dry run does without."""
     return lambda names: (replace(grant, changes=True) for grant in part(names))
@@ -250,6 +331,7 @@ def _provision(names: Names) -> Iterator[Grant]:
     check = f"a health check's id: {GENERATED}"
     yield Grant("HealthCheckNames", ("route53:ListTagsForResource",), _CHECKS, check)
     yield from _keys(names, "Key", ("kms:DescribeKey",))
+    yield Grant("OperationsBuckets", ("s3:ListBucket", *(f"s3:Get{one}" for one in _BUCKET_SETTINGS)), names.kept())
     yield from _platform_alarms(names)
 
 
@@ -258,6 +340,9 @@ def _provision_changes(names: Names) -> Iterator[Grant]:
     yield from _provision_leaving(names)
     yield from _provision_scaling(names)
     yield from _provision_archives(names)
+    # Without a key of the stage's, a bucket's encryption is left as it is.
+    put = [one for one in _BUCKET_SETTINGS if names.stage.key_alias or one != "EncryptionConfiguration"]
+    yield Grant("WriteBuckets", ("s3:CreateBucket", *(f"s3:Put{one}" for one in put)), names.kept(), changes=True)
     yield from _provision_dns(names)
     yield from _provision_alarms(names)
 
@@ -427,6 +512,10 @@ def _destroy(names: Names) -> Iterator[Grant]:
         deleting = ("dynamodb:DeleteTable", "dynamodb:DeleteTableReplica")
         yield Grant("DeleteReplicas", deleting, others, behind="dynamodb:UpdateTable", changes=True)
     yield Grant("DeleteArchives", ("events:DeleteArchive",), names.archives, changes=True)
+    yield Grant("AnyObjects", ("s3:ListBucketVersions",), names.kept())
+    why = "a destroy that discards data discards all that the bucket holds"
+    yield Grant("DeleteObjects", ("s3:DeleteObjectVersion",), names.kept("*"), why, changes=True)
+    yield Grant("DeleteBuckets", ("s3:DeleteBucket",), names.kept(), changes=True)
     yield _records_grant(names, "DeleteRecords", "DELETE")
     zone = f"a zone's id: {GENERATED}"
     yield Grant("DeleteZone", ("route53:DeleteHostedZone",), _ZONES, zone, changes=True)
@@ -545,6 +634,8 @@ VARIANTS: dict[str, tuple[Part, ...]] = {
     # ops run provision -p destroy=true
     "provision-destroy": (_opening, _stack, _tables, _archives, _records, _provision, _destroy),
 }
+# Those that work on any bus and any queue of the account, when they are told which.
+_BEYOND_THE_STAGE = ("replay", "redrive")
 COMMANDS: dict[str, tuple[Part, ...]] = {
     "drill": (_opening, _experiments),
     "edge": (_opening, _records, _edge),
@@ -554,15 +645,24 @@ COMMANDS: dict[str, tuple[Part, ...]] = {
 }
 
 
-def grants(name: str, stage: Stage, account: str, apply: bool = False, leaving: Sequence[str] = ()) -> list[Grant]:
+def grants(
+    name: str,
+    stage: Stage,
+    account: str,
+    apply: bool = False,
+    leaving: Sequence[str] = (),
+    *,
+    besides: Besides = NOTHING_BESIDES,
+) -> list[Grant]:
     """What a runbook or command needs on a stage, each with its reason; with ``apply``, what applying needs besides.
 
     Args:
         leaving: regions whose replica ``provision`` is to remove.
+        besides: what is not the stage's and that ``replay`` or ``redrive`` is to work on.
 
     Raises:
-        UsageError: there is no such runbook or command, it changes nothing and so has nothing to apply, or it removes
-            no replica of those regions.
+        UsageError: there is no such runbook or command, it changes nothing and so has nothing to apply, it removes
+            no replica of those regions, or works on nothing besides the stage.
     """
     known = RUNBOOKS | VARIANTS | COMMANDS
     if name not in known:
@@ -578,16 +678,30 @@ def grants(name: str, stage: Stage, account: str, apply: bool = False, leaving: 
         raise UsageError(
             f"--leaving: {', '.join(leaving)}: for provision, and for regions that stage {stage.stage!r} no longer has"
         )
-    names = Names(stage, account, tuple(check_regions(leaving)))
+    if besides != NOTHING_BESIDES and name not in _BEYOND_THE_STAGE:
+        raise UsageError(
+            f"--bus, --archive, --queue, --keep: {name} works on the stage alone; accepted for "
+            f"{' and '.join(_BEYOND_THE_STAGE)}"
+        )
+    besides.check()
+    names = Names(stage, account, tuple(check_regions(leaving)), besides)
     made = [grant for part in known[name] for grant in part(names)]
     if apply and not any(grant.changes for grant in made):
         raise UsageError(f"--apply: {name} changes nothing, so it has no plan to apply")
     return [grant for grant in made if apply or not grant.changes]
 
 
-def policy(name: str, stage: Stage, account: str, apply: bool = False, leaving: Sequence[str] = ()) -> Document:
+def policy(
+    name: str,
+    stage: Stage,
+    account: str,
+    apply: bool = False,
+    leaving: Sequence[str] = (),
+    *,
+    besides: Besides = NOTHING_BESIDES,
+) -> Document:
     """The same as an IAM policy document."""
-    return _document([grant.statement() for grant in grants(name, stage, account, apply, leaving)])
+    return _document([grant.statement() for grant in grants(name, stage, account, apply, leaving, besides=besides)])
 
 
 def size(document: Document) -> int:
