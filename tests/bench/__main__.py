@@ -73,7 +73,7 @@ def _redrives(bench: redrive.Bench) -> tuple[str, str, str]:
         return bench.redrive()
 
     def naive() -> float:
-        bench.fill(REDRIVEN // 10)
+        bench.fill(REDRIVEN // 20)
         return bench.naive()
 
     return _pair(ours, naive)
