@@ -35,10 +35,10 @@ from ops.replay import Waits as ReplayWaits
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.replay.stored import store
 from tests.unit.ops.test_parity import region_of
 from tests.unit.ops.test_provision import domain_of, make_key, with_keys
 from tests.unit.ops.test_provision_table import CAPACITY, with_table
-from tests.unit.ops.test_replay import store
 
 ACCOUNT, US, AP, EU = "123456789012", "us-east-1", "ap-south-1", "eu-west-1"
 GLOBAL = "aws-global"  # what botocore calls the region of Route 53

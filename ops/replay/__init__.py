@@ -1,0 +1,27 @@
+"""Replay archived events onto their bus: preview before, proof after.
+
+EventBridge's replay is blind: it counts nothing, promises no order and proves nothing. Here the window is resolved to
+whole minutes and shown, with what the table knows of it, before anything starts; afterwards the table is held, item by
+item, against what it was. What always holds: planning only reads; a replay's name is derived from the plan's token,
+so that applying one plan twice starts one replay; every wait has a deadline; stopping the watcher stops nothing else.
+
+A notebook calls ``archives_frame(archives(cloud))``, ``plan(cloud, ...)``, ``preview(plan)``, ``receivers(plan)``,
+``apply(cloud, plan, token)`` and, of what that returns, ``.frame()`` and ``.checks()``.
+"""
+
+from ops.replay.archives import Archive, archives, archives_frame
+from ops.replay.planning import plan, preview, receivers
+from ops.replay.running import Replayed, Waits, apply, replay_name
+
+__all__ = [
+    "Archive",
+    "Replayed",
+    "Waits",
+    "apply",
+    "archives",
+    "archives_frame",
+    "plan",
+    "preview",
+    "receivers",
+    "replay_name",
+]
