@@ -12,9 +12,10 @@ from ops.aws import Cloud, explained
 from ops.plan import Plan, Step
 from ops.prices import CUSTOM_EVENT_USD, invocations_per_s
 from ops.replay.archives import Archive, find_archive
+from ops.replay.attempts import ACTIVE as RUNNING
 from ops.replay.counting import PREVIEW_PAGES, count_events
 from ops.replay.receivers import find_receivers
-from ops.replay.running import RUNNING, describe_replay, replay_name
+from ops.replay.slices import cut, name_prefix
 from ops.window import resolve as resolve_window
 from ops.window import text_of
 
@@ -34,6 +35,10 @@ def plan(
     *,
     rules: Sequence[str] = (),
     tenants: Sequence[str] = (),
+    slice_minutes: int = 0,
+    parallel: int = 0,
+    deliver: bool = True,
+    prove: bool = True,
     repeat: int = 0,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Plan:
@@ -66,17 +71,45 @@ def plan(
         "window_start": text_of(start),
         "window_end": text_of(end),
         "rules": sorted(rules),
+        "slice_minutes": slice_minutes or 60,
+        "parallel": parallel or 3,
+        "deliver": deliver,
+        "prove": prove,
         "repeat": repeat,
     }
-    window = f"{text_of(start)} to {text_of(end)}"
-    asked = {"archive": source.arn, "destination": source.bus_arn, "from": text_of(start), "to": text_of(end)}
-    steps = [Step(action="run", resource=f"replay of archive {name}", region=region, detail=window, after=asked)]
+    pieces = cut(start, end, slice_minutes or 60)
+    bus_arn = source.bus_arn.replace(":event-bus/", ":rule/")
+    asked = {
+        "archive": source.arn,
+        "destination": source.bus_arn,
+        "rules": [f"{bus_arn}/{rule}" for rule in sorted(rules)] or None,
+    }
+    steps = [
+        Step(action="create", resource="tap queue", region=region, after={"queue": None}),
+        Step(
+            action="create",
+            resource="tap rule",
+            region=region,
+            after={"bus": source.bus, "pattern": {}, "targets": "tap"},
+        ),
+    ]
+    steps += [
+        Step(
+            action="run",
+            resource=f"slice {one.number} of {len(pieces)} of archive {name}",
+            region=region,
+            detail=f"{text_of(one.start)} to {text_of(one.end)}",
+            after={"slice": one.number, "from": text_of(one.start), "to": text_of(one.end), **asked},
+        )
+        for one in pieces
+    ]
     steps += _refusals(source, running, targets, rules)
     made = Plan(
         runbook=RUNBOOK, stage=stage.stage, account=cloud.account, regions=[region], parameters=parameters, steps=steps
     )
     with explained(f"looking for an earlier replay in {region}"):
-        earlier = describe_replay(cloud, region, replay_name(stage, made.token))
+        replays: Any = cloud.client("events", region)
+        earlier = replays.list_replays(NamePrefix=name_prefix(stage, made.token))["Replays"]
     return made.model_copy(
         update={
             "estimates": {
@@ -127,11 +160,12 @@ def _refusals(source: Archive, running: list[str], targets: list[list[str]], rul
     return [Step(action="refuse", resource=resource, region=source.region, detail=reason) for reason in reasons]
 
 
-def _applied_before(earlier: dict[str, Any] | None) -> list[str]:
-    if earlier is None:
+def _applied_before(earlier: list[Any]) -> list[str]:
+    done = sum(one["State"] == "COMPLETED" for one in earlier)
+    if not earlier:
         return []
     return [
-        f"this very plan was applied before, and its replay is {earlier['State']}: applying it again starts nothing; "
+        f"this very plan was applied before, and {done} slices are COMPLETED: applying it again repeats none of them; "
         "raise `repeat` to replay the window once more"
     ]
 

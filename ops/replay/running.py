@@ -1,136 +1,35 @@
-"""Carry a replay out: start it or take it up, wait for its end, and hold the table against what it was."""
+"""Carrying a replay out: what is temporary is made, the slices are played, the proof is held, all is taken away again.
+
+1. Leftovers of killed runs go. 2. The queues drain, and the tables are read. 3. Tap and stand-ins are made. 4. The
+slices are played, several at a time. 5. The tap and the queues run dry. 6. What is temporary goes. 7. The tables are
+read again, and held against what was and what was overheard.
+
+What always holds: nothing temporary stays, whatever happens, unless a cancelled replay does not end: then its rules
+stay, because a replay that goes on without them would lose events, and the next plan finds them. A run that stops
+early says which command goes on; that repeats no slice that was finished.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-
-import pandas as pd
-from botocore.exceptions import ClientError
 
 from ops import queues
 from ops.aws import NO_ANSWER, Cloud, explained
 from ops.errors import InterruptedRunError, OpsError
-from ops.fanout import each
-from ops.plan import Outcome, Plan, Report, authorize
-from ops.provision.desired import TTL_ATTRIBUTE
-from ops.record import Check
-from ops.stage import Stage
-from ops.tablescan import Fingerprint, fingerprint, key_names, key_text
-from ops.window import text_of
-from sketch.canonical import Checksum
-
-RUNNING = ("STARTING", "RUNNING", "CANCELLING")
-SHOWN_KEYS = 20
+from ops.plan import Outcome, Plan, Report, Step, apply_command, authorize
+from ops.replay import delivery, pausing, proof, temporary
+from ops.replay.playing import Playing
+from ops.replay.records import Records
+from ops.replay.replayed import Replayed, SliceState, window_text
+from ops.replay.tap import Tap
+from ops.replay.temporary import Temporaries
+from ops.replay.waits import Waits
+from ops.tablescan import digests_of
 
 Progress = Callable[[str], None]
-
-
-def replay_name(stage: Stage, token: str) -> str:
-    """The one replay that a plan's token stands for (EventBridge allows 64 characters)."""
-    return f"{stage.prefix}-{token}"
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """What a replay did, and what the table looked like before and after it.
-
-    ``added``, ``changed`` and ``removed`` count items of the region's replica; ``restored`` are the events among the
-    added. ``others`` says of each other replica whether it is equal to the region's, if it was so before, and
-    ``silent`` are the regions that gave no answer, whose replicas were not looked at.
-    """
-
-    name: str
-    region: str
-    state: str
-    started_now: bool
-    drained: bool
-    items_before: int
-    items_after: int
-    checksum_before: str
-    checksum_after: str
-    added: int
-    restored: int
-    changed: int
-    changed_events: int
-    removed: int
-    touched: tuple[str, ...]
-    others: dict[str, bool]
-    silent: tuple[str, ...]
-    dlqs_before: dict[str, int]
-    dlqs_after: dict[str, int]
-    duration_s: float
-
-    @property
-    def identical(self) -> bool:
-        return self.checksum_before == self.checksum_after
-
-    def frame(self) -> pd.DataFrame:
-        """Before and after, a row a measure."""
-        rows = [
-            ("items", self.items_before, self.items_after),
-            ("checksum", self.checksum_before, self.checksum_after),
-            *((f"DLQ {name}", depth, self.dlqs_after.get(name)) for name, depth in self.dlqs_before.items()),
-        ]
-        return pd.DataFrame([[str(cell) for cell in row] for row in rows], columns=["measure", "before", "after"])
-
-    def figures(self) -> dict[str, Any]:
-        return {
-            "items": self.items_after,
-            "restored": self.restored,
-            "changed": self.changed,
-            "removed": self.removed,
-            "duration_s": round(self.duration_s, 2),
-            "replay": self.name,
-            "checksum_before": self.checksum_before,
-            "checksum_after": self.checksum_after,
-        }
-
-    def checks(self) -> list[Check]:
-        """The proof."""
-        # Counters may grow with the events that came back, and must not without.
-        harmless = not self.removed and not self.changed_events and (not self.changed or self.added > 0)
-        keys = f" ({'; '.join(self.touched)})" if self.touched else ""
-        if self.identical:
-            seen = f"{self.items_after:,} items with the same canonical checksum {self.checksum_after}"
-        else:
-            seen = (
-                f"{self.added} items more, {self.restored} of them events that were missing or arrived meanwhile; "
-                f"{self.changed} changed, {self.changed_events} of them events; {self.removed} gone{keys}"
-            )
-        differing = [region for region, same in self.others.items() if not same]
-        others = f"not so: {', '.join(differing)}" if differing else ", ".join(self.others) or "there is no other"
-        if self.silent:
-            others += f"; no answer, so not looked at: {', '.join(self.silent)}"
-        grown = [
-            f"{name}: {depth} to {self.dlqs_after.get(name, 0)}"
-            for name, depth in self.dlqs_before.items()
-            if self.dlqs_after.get(name, 0) > depth
-        ]
-        return [
-            Check("replay ended", self.state == "COMPLETED", f"{self.name} in {self.region} is {self.state}"),
-            Check("queues drained", self.drained, "empty" if self.drained else "still busy when the deadline passed"),
-            Check("table unharmed by the replay", harmless, seen),
-            Check("other replicas follow", not differing, others),
-            Check("nothing new in the DLQs", not grown, "; ".join(grown) or "as before"),
-        ]
-
-
-@dataclass(frozen=True)
-class Waits:
-    """Deadlines and how time passes."""
-
-    quiet_s: float = 120
-    replay_s: float = 3600
-    drain_s: float = 1800
-    poll_s: float = 0.5
-    settle_s: float = 1.0
-    settle_attempts: int = 5
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
 
 
 def apply(
@@ -142,82 +41,303 @@ def apply(
     *,
     waits: Waits | None = None,
 ) -> Replayed:
-    """Start the plan's replay, or take up the one that it started before; wait for its end; prove what it did.
+    """Replay what the plan says, or go on where an earlier run of it has stopped; prove what came of it.
 
     Raises:
         RefusedError: the token is not the plan's.
-        OpsError: the replay failed, or did not end in time.
-        InterruptedRunError: Ctrl-C; the replay goes on without us.
+        OpsError: it could not be brought to its end; the hint is the command that goes on.
+        InterruptedRunError: Ctrl-C; what was under way is cancelled.
     """
     authorize(plan, token)
-    waits = waits or Waits()
-    region, name = plan.parameters["region"], replay_name(cloud.stage, token)
-    begun = waits.clock()
-    silent = [r for r in cloud.stage.regions if r != region and not _answers(cloud, r)]
-    others = [r for r in cloud.stage.regions if r != region and r not in silent]
-    living = [region, *others]
-    with explained(f"replay {name} in {region}"):
-        keys = key_names(cloud.client("dynamodb", region), cloud.stage.table_name)
-        progress("waiting for the queues to be empty")
-        if silent:
-            progress(f"no answer from {', '.join(silent)}: going on without")
-        if not _drain(cloud, living, waits.quiet_s, waits, progress):
-            progress("the queues are not empty: traffic goes on, and the proof will show what it brought")
-        before = _fingerprint(cloud, region, keys)
-        others_before = each(others, lambda other: _fingerprint(cloud, other, keys).checksum)
-        dlqs_before = queues.dlq_depths(queues.depths(cloud, living))
-        progress(f"before: {before.checksum.count:,} items, checksum {before.checksum}")
-        started_now = _start(cloud, plan, name)
-        done = "started" if started_now else "was started before; taken up"
-        report(Outcome(plan.steps[0], done, waits.clock() - begun))
-        progress(f"replay {name}: {done}")
-        state = _await_end(cloud, plan, name, progress, waits)
-        drained = _drain(cloud, living, waits.drain_s, waits, progress)
-        after = _fingerprint(cloud, region, keys)
-        wanted = {
-            # A replica that was equal must become equal again; one that was not is the divergence runbook's business.
-            other: {after.checksum} if checksum == before.checksum else {after.checksum, checksum}
-            for other, checksum in others_before.items()
-        }
-        follow = _follow(cloud, wanted, keys, waits)
-        dlqs_after = queues.dlq_depths(queues.depths(cloud, living))
-    progress(f"after: {after.checksum.count:,} items, checksum {after.checksum}")
-    added = after.digests.keys() - before.digests.keys()
-    removed = before.digests.keys() - after.digests.keys() - before.expired
-    changed = [k for k, d in after.digests.items() if before.digests.get(k, d) != d]
-    return Replayed(
-        name=name,
-        region=region,
-        state=state,
-        started_now=started_now,
-        drained=drained,
-        items_before=before.checksum.count,
-        items_after=after.checksum.count,
-        checksum_before=str(before.checksum),
-        checksum_after=str(after.checksum),
-        added=len(added),
-        restored=sum(map(_is_event, added)),
-        changed=len(changed),
-        changed_events=sum(map(_is_event, changed)),
-        removed=len(removed),
-        touched=tuple(key_text(key, keys) for key in sorted([*changed, *removed])[:SHOWN_KEYS]),
-        others=follow,
-        silent=tuple(silent),
-        dlqs_before=dlqs_before,
-        dlqs_after=dlqs_after,
-        duration_s=waits.clock() - begun,
-    )
+    with explained(f"replay {token} in {plan.parameters['region']}"):
+        return _Run(cloud, plan, progress, report, waits or Waits()).run()
 
 
-def _is_event(key: bytes) -> bool:
-    return b'"EVENT#' in key
+class _Run:
+    def __init__(self, cloud: Cloud, plan: Plan, progress: Progress, report: Report, waits: Waits) -> None:
+        self.cloud, self.plan, self.progress, self.report, self.waits = cloud, plan, progress, report, waits
+        self.region: str = plan.parameters["region"]
+        first = next(step for step in plan.steps if step.action == "run")
+        self.bus: str = first.after["destination"].partition(":event-bus/")[2]
+        self.own = self.bus in (cloud.stage.bus, cloud.stage.journal_bus)
+        self.proves = self.own and bool(plan.parameters.get("prove", True))
+        self.delivers = bool(plan.parameters.get("deliver", True))
+        self.receivers: list[list[Any]] = plan.estimates.get("receivers", []) if self.delivers else []
+        self.begun, self.began_at = waits.clock(), datetime.now(UTC)
+        self.made = Temporaries(self.region, self.bus)
+        self.records = Records(cloud, plan, progress)
+        self.tap: Tap | None = None
+        self.playing: Playing | None = None
+        self.tap_rule, self.stand_ins = "", list[str]()
+        self.dry = True
+        self.unheard: tuple[int, ...] = ()
+        self.silent: list[str] = []
+        self.living = [self.region]
+        self.foreign_dlqs: list[pausing.Queue] = []
+
+    def run(self) -> Replayed:
+        self._prepare()
+        before = proof.look(self.cloud, self.living) if self.proves else None
+        dlqs_before = self._dlqs()
+        if before:
+            checksum = before.prints[self.region].checksum
+            self.progress(f"before: {checksum.count:,} items, checksum {checksum}")
+        self.records.write()
+        playing = self._play()
+        heard = True if self.tap is None else not self.tap.problem and self.dry
+        drained = self._drain(self.waits.drain_s)
+        after, found = None, None
+        if before:
+            after, follow = proof.after(self.cloud, self.region, before, self.waits)
+            archived = self.tap.keys() if self.tap else digests_of(b"")
+            found = proof.hold(self.cloud, self.region, archived, before=before, after=after, follow=follow)
+            checksum = after.prints[self.region].checksum
+            self.progress(f"after: {checksum.count:,} items, checksum {checksum}")
+        done = self._replayed(playing, heard, drained, dlqs_before, before=before, after=after, found=found)
+        self.records.write("done", **done.figures())
+        return done
+
+    # --- before ----------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        if self.own:
+            others = [region for region in self.cloud.stage.regions if region != self.region]
+            self.silent = [region for region in others if not _answers(self.cloud, region)]
+            self.living += [region for region in others if region not in self.silent]
+            if self.silent:
+                self.progress(f"no answer from {', '.join(self.silent)}: going on without")
+        else:
+            rules = [one[0] for one in self.receivers]
+            self.foreign_dlqs = delivery.dlqs_of(self.cloud, self.region, self.bus, rules)
+        for step in self.plan.steps:
+            if step.action == "delete":
+                self._remove_leftover(step)
+        self.progress("waiting for the queues to be empty")
+        if not self._drain(self.waits.quiet_s):
+            self.progress("the queues are not empty: traffic goes on, and the proof will show what it brought")
+
+    def _remove_leftover(self, step: Step) -> None:
+        begun, what = self.waits.clock(), step.before
+        if "queue_url" in what:
+            temporary.remove_queue(self.cloud, self.region, what["queue_url"])
+        else:
+            temporary.remove_rule(self.cloud, self.region, what["bus"], what["rule"])
+        self.progress(f"{step.resource}: removed")
+        self.report(Outcome(step, "removed", self.waits.clock() - begun))
+
+    def _make_temporaries(self) -> None:
+        token, waits = self.plan.token, self.waits
+        for step in self.plan.steps:
+            begun = waits.clock()
+            if step.resource == "tap rule":
+                pattern = step.after["pattern"]
+                temporary.ensure_tap(self.cloud, self.made, token, pattern, sleep=waits.sleep, clock=waits.clock)
+            elif step.action == "create" and "rule" in step.after:
+                temporary.ensure_stand_in(self.cloud, self.made, token, step.after)
+            elif step.action != "create":
+                continue
+            self.report(Outcome(step, "made, for as long as the replay runs", waits.clock() - begun))
+        self.tap_rule = self.made.tap_rule.rpartition("/")[2]
+        self.stand_ins = [arn.rpartition("/")[2] for arn in self.made.stand_ins.values()]
+        if self.made.filter_arns:
+            waits.sleep(waits.rules_s)
+
+    # --- the replay ------------------------------------------------------------------------------------------------
+
+    def _play(self) -> Playing:
+        """Play the slices; what is temporary is gone afterwards."""
+        playing: Playing | None = None
+        try:
+            self._make_temporaries()
+            playing = self._new_playing()
+            if self.tap:
+                self.tap.start()
+            playing.play()
+            self.dry = self.tap is None or self.tap.await_dry(self.waits.tap_s, sleep=self.waits.sleep)
+            playing.write_heard(everything=True)
+        except KeyboardInterrupt as stop:
+            ended = unhurried(lambda: self._stop(playing, "stopped"), self.progress)
+            raise InterruptedRunError(
+                f"replay {self.plan.token}: {_how_it_ended(ended)}", hint=self._goes_on()
+            ) from stop
+        except OpsError as error:
+            ended = unhurried(lambda: self._stop(playing, "failed"), self.progress)
+            hint = f"{error.hint}: " if error.hint else ""
+            raise OpsError(f"{error}; {_how_it_ended(ended)}", hint=f"{hint}{self._goes_on()}") from error
+        except BaseException:
+            unhurried(lambda: self._stop(playing, "failed"), self.progress)
+            raise
+        unhurried(self._clean, self.progress)
+        return playing
+
+    def _new_playing(self) -> Playing:
+        parameters, stage = self.plan.parameters, self.cloud.stage
+        if self.made.tap_queue:
+            self.tap = Tap(self.cloud, self.region, self.made.tap_queue, own=self.own, wait_s=self.waits.listen_s)
+        gate = pausing.Gate(
+            self.cloud,
+            pausing.queues_of(self.cloud, [one[2] for one in self.receivers]),
+            self._dlqs,
+            max_age_s=parameters.get("max_queue_age_s") or stage.recovery.max_queue_age_s,
+            max_growth=_given(parameters.get("max_dlq_growth", -1), stage.recovery.max_dlq_growth),
+            clock=self.waits.clock,
+        )
+        playing = Playing(
+            self.cloud,
+            self.plan,
+            gate.look,
+            self._filter(),
+            self.tap,
+            self.records,
+            self.progress,
+            self.report,
+            self.waits,
+        )
+        heard = {number: self.records.heard(number) for number in playing.steps}
+        for number, keys in heard.items():
+            if self.tap and keys:
+                self.tap.know(number, keys)
+        playing.take_up(lambda number: heard[number] is not None)
+        self.unheard = tuple(n for n in playing.steps if playing.course.state(n) == "COMPLETED" and heard[n] is None)
+        self.playing = playing
+        return playing
+
+    def _filter(self) -> list[str]:
+        """The rules that the replays are for; empty: all of the bus."""
+        tap = [self.made.tap_rule] if self.made.tap_rule else []
+        if not self.delivers:
+            return tap
+        if self.made.stand_ins:
+            return [*self.made.stand_ins.values(), *tap]
+        first = next(step for step in self.plan.steps if step.action == "run")
+        return [*first.after["rules"], *tap] if first.after.get("rules") else []
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def _stop(self, playing: Playing | None, state: Any) -> bool:
+        """Leave the cloud safe; whether every replay has ended."""
+        ended = playing is None or playing.cancel()
+        if ended and playing is not None:
+            if self.tap:
+                self.tap.await_dry(5)
+            playing.write_heard(everything=True)
+        if ended:
+            self._clean()
+        elif self.tap:
+            self.tap.stop()
+        self.records.write(state)
+        return ended
+
+    def _clean(self) -> None:
+        if self.tap:
+            self.tap.stop()
+        temporary.remove(self.cloud, self.made)
+
+    def _goes_on(self) -> str:
+        return f"To go on, with no finished slice repeated: {apply_command(self.plan.record())}"
+
+    def _replayed(
+        self,
+        playing: Playing,
+        heard: bool,
+        drained: bool,
+        dlqs_before: dict[str, int],
+        **proved: Any,
+    ) -> Replayed:
+        delivered = None
+        if not self.own and playing.started and self.tap_rule:
+            meter = delivery.Meter(self.cloud, self.region, self.bus, (self.began_at, datetime.now(UTC)))
+            rules = self.stand_ins or [one[0] for one in self.receivers]
+            delivered = meter.told(self.tap_rule, rules, self.tap.count if self.tap else 0, self.waits)
+        stage, targets = self.cloud.stage, {one[2].rpartition(":")[2] for one in self.receivers}
+        return Replayed(
+            token=self.plan.token,
+            region=self.region,
+            delivers=self.delivers,
+            stored=stage.queue("store") in targets,
+            counted=stage.queue("activity") in targets,
+            slices=tuple(self._slice(playing, number) for number in playing.steps),
+            started=playing.started,
+            heard=self.tap.count if self.tap else 0,
+            overheard=heard,
+            unreadable=self.tap.unreadable if self.tap else 0,
+            drained=drained,
+            delivered=delivered,
+            dlqs_before=dlqs_before,
+            dlqs_after=self._dlqs(),
+            samples=playing.samples,
+            by_minute=dict(self.tap.by_minute) if self.tap else {},
+            paused_s=playing.paused_s,
+            duration_s=self.waits.clock() - self.begun,
+            record=self.records.uri,
+            record_problem=self.records.problem,
+            silent=tuple(self.silent),
+            unheard=self.unheard,
+            **proved,
+        )
+
+    def _slice(self, playing: Playing, number: int) -> SliceState:
+        latest = playing.course.latest.get(number)
+        one = next(found for found in playing.course.slices if found.number == number)
+        return SliceState(
+            number=number,
+            state=playing.course.state(number),
+            attempts=latest.attempt if latest else 0,
+            replay=latest.name if latest else "",
+            window=window_text(one.start, one.end),
+            heard=len(self.tap.keys_of(number)) // 16 if self.tap else 0,
+        )
+
+    def _drain(self, deadline_s: float) -> bool:
+        if not self.own:
+            return True
+        return queues.drain(
+            self.cloud,
+            self.living,
+            deadline_s=deadline_s,
+            poll_s=self.waits.poll_s,
+            progress=self.progress,
+            sleep=self.waits.sleep,
+            clock=self.waits.clock,
+        )
+
+    def _dlqs(self) -> dict[str, int]:
+        if self.own:
+            return queues.dlq_depths(queues.depths(self.cloud, self.living))
+        return delivery.depths(self.cloud, self.foreign_dlqs)
 
 
-def _fingerprint(cloud: Cloud, region: str, keys: list[str]) -> Fingerprint:
-    client = cloud.client("dynamodb", region)
-    # What expires within the hour may be deleted while the replay runs.
-    soon = time.time() + 3600
-    return fingerprint(client, cloud.stage.table_name, keys, expiry=TTL_ATTRIBUTE, expired_before=soon)
+def unhurried(function: Callable[[], Any], progress: Progress) -> Any:
+    """Do what leaves the cloud safe to its end, however often Ctrl-C is pressed."""
+    result: list[Any] = []
+    failure: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            result.append(function())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=do, name="atoll-cleanup")
+    thread.start()
+    while thread.is_alive():
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            progress("cancelling and tidying up: a moment")
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+def _how_it_ended(ended: bool) -> str:
+    if ended:
+        return "what was under way is cancelled, and nothing temporary is left"
+    return "a cancelled replay has not ended yet, so that its temporary rules are left; the next plan finds them"
+
+
+def _given(value: int, otherwise: int) -> int:
+    return otherwise if value < 0 else value
 
 
 def _answers(cloud: Cloud, region: str) -> bool:
@@ -227,97 +347,3 @@ def _answers(cloud: Cloud, region: str) -> bool:
     except NO_ANSWER:
         return False
     return True
-
-
-def _drain(cloud: Cloud, regions: Sequence[str], deadline_s: float, waits: Waits, progress: Progress) -> bool:
-    return queues.drain(
-        cloud,
-        regions,
-        deadline_s=deadline_s,
-        poll_s=waits.poll_s,
-        progress=progress,
-        sleep=waits.sleep,
-        clock=waits.clock,
-    )
-
-
-def _follow(cloud: Cloud, wanted: dict[str, set[Checksum]], keys: list[str], waits: Waits) -> dict[str, bool]:
-    """Whether each other replica has, or comes to have, one of the checksums wanted of it."""
-    same = dict.fromkeys(wanted, False)
-    for attempt in range(waits.settle_attempts):
-        if attempt:
-            waits.sleep(waits.settle_s)
-        open_ = [region for region, ok in same.items() if not ok]
-        found = each(open_, lambda region: _fingerprint(cloud, region, keys).checksum)
-        same |= {region: checksum in wanted[region] for region, checksum in found.items()}
-        if all(same.values()):
-            break
-    return same
-
-
-def _start(cloud: Cloud, plan: Plan, name: str) -> bool:
-    """Start the replay unless it exists; tells whether it was started now."""
-    region = plan.parameters["region"]
-    if describe_replay(cloud, region, name) is not None:
-        return False
-    after = plan.steps[0].after
-    end = min(datetime.fromisoformat(after["to"]), datetime.now(UTC))
-    destination: dict[str, Any] = {"Arn": after["destination"]}
-    if plan.parameters["rules"]:
-        prefix = f"{after['destination'].replace(':event-bus/', ':rule/')}/"
-        destination["FilterArns"] = [prefix + rule for rule in plan.parameters["rules"]]
-    try:
-        cloud.client("events", region).start_replay(
-            ReplayName=name,
-            Description=f"Atoll {plan.stage}, plan {plan.token}",
-            EventSourceArn=after["archive"],
-            EventStartTime=datetime.fromisoformat(after["from"]),
-            EventEndTime=end,
-            Destination=destination,  # type: ignore[arg-type]
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceAlreadyExistsException":
-            return False
-        raise
-    return True
-
-
-def describe_replay(cloud: Cloud, region: str, name: str) -> dict[str, Any] | None:
-    try:
-        return dict(cloud.client("events", region).describe_replay(ReplayName=name))
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return None
-        raise
-
-
-def _await_end(cloud: Cloud, plan: Plan, name: str, progress: Progress, waits: Waits) -> str:
-    region, end, shown = plan.parameters["region"], waits.clock() + waits.replay_s, ""
-    cancel = f"aws events cancel-replay --replay-name {name} --region {region}"
-    try:
-        while True:
-            replay = describe_replay(cloud, region, name) or {"State": "ABSENT"}
-            state, last = replay["State"], replay.get("EventLastReplayedTime")
-            line = f"replay {name} is {state}{f', at events of {text_of(last)}' if last else ''}"
-            if line != shown:
-                progress(line)
-                shown = line
-            if state not in RUNNING:
-                break
-            if waits.clock() >= end:
-                raise OpsError(
-                    f"replay {name}: still {state} after {waits.replay_s:.0f} s",
-                    hint=f"Apply the same token to watch on, or stop it: {cancel}",
-                )
-            waits.sleep(waits.poll_s)
-    except KeyboardInterrupt as stop:
-        raise InterruptedRunError(
-            f"replay {name}: it goes on without this run; what it delivers is processed as usual",
-            hint=f"Apply the same token to watch on, or stop it: {cancel}",
-        ) from stop
-    if state != "COMPLETED":
-        raise OpsError(
-            f"replay {name}: ended as {state}: {replay.get('StateReason', 'no reason given')}",
-            hint="Raise `repeat` to replay the window once more.",
-        )
-    return str(state)

@@ -1,178 +1,250 @@
-"""Carrying a replay out: one plan starts one replay, and the proof tells harm from repair."""
+"""A replay is carried out slice by slice, proved by key, and leaves nothing behind, whatever happens."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
-from ops import queues, replay
 from ops.aws import Cloud
 from ops.errors import InterruptedRunError, OpsError, RefusedError
 from ops.plan import Outcome, Plan
-from ops.replay import Replayed, Waits, running
-from tests.unit.ops.replay.stored import AP, US, change, make_ready, store
+from ops.replay import temporary
+from ops.replay.replayed import Replayed
+from ops.replay.running import apply, unhurried
+from ops.replay.waits import Waits
+from tests.unit.ops.replay.conftest import put_event
+from tests.unit.ops.replay.replays import ACCOUNT, AP, START, US, Replays, plan_of
 
-NOW = datetime(2026, 11, 20, 14, 30, 15, tzinfo=UTC)
-QUICK = Waits(quiet_s=5, drain_s=5, replay_s=5, sleep=lambda seconds: None)
-
-
-@pytest.fixture
-def ready(deployed: Cloud, calls: Any) -> Cloud:
-    return make_ready(deployed, calls)
-
-
-def test_apply_when_events_are_all_known_proves_the_table_identical(ready: Cloud) -> None:
-    plan = replay.plan(ready)
-    lines: list[str] = []
-    outcomes: list[Outcome] = []
-    done = replay.apply(ready, plan, plan.token, lines.append, outcomes.append, waits=QUICK)
-    assert done.identical
-    assert done.started_now
-    assert [check for check in done.checks() if not check.ok] == []
-    assert done.frame().iloc[0].tolist() == ["items", "5", "5"]
-    assert lines[-1].startswith("after: 5 items, checksum 5:")
-    assert [(outcome.step, outcome.done) for outcome in outcomes] == [(plan.steps[0], "started")]
-
-
-def test_apply_twice_starts_one_replay(ready: Cloud, calls: Any) -> None:
-    plan = replay.plan(ready)
-    replay.apply(ready, plan, plan.token, waits=QUICK)
-    again = replay.plan(ready, **plan.parameters)
-    assert "applied before" in again.warnings[0]
-    assert replay.apply(ready, again, again.token, waits=QUICK).started_now is False
-    assert calls.mutating == [f"events:StartReplay@{US}"]
-    name = replay.replay_name(ready.stage, plan.token)
-    assert [r["ReplayName"] for r in ready.client("events", US).list_replays()["Replays"]] == [name]
-    assert len(name) <= 64
-
-
-def test_apply_when_token_is_another_plans_changes_nothing(ready: Cloud, calls: Any) -> None:
-    plan = replay.plan(ready)
-    with pytest.raises(RefusedError, match="is not this plan's"):
-        replay.apply(ready, plan, "f" * 16, waits=QUICK)
-    assert calls.mutating == []
+QUICK = Waits(quiet_s=5, drain_s=5, replay_s=30, tap_s=20, cancel_s=5, rules_s=0, poll_s=0, settle_s=0, listen_s=0)
 
 
 def failed(done: Replayed) -> list[str]:
-    return [check.name for check in done.checks() if not check.ok]
+    return [f"{check.name}: {check.detail}" for check in done.checks() if not check.ok]
 
 
-def run_with(cloud: Cloud, calls: Any, effect: Any) -> Replayed:
-    """Apply, with an effect on the table as the events were processed."""
-    plan = replay.plan(cloud)
-    calls.on("after", "StartReplay", effect)
-    return replay.apply(cloud, plan, plan.token, waits=QUICK)
+def names(cloud: Cloud) -> list[str]:
+    """Of whatever temporary is there."""
+    return sorted(one.name for one in temporary.leftovers(cloud, US, cloud.stage.bus))
 
 
-def test_apply_when_a_stored_event_changes_fails_and_names_it(ready: Cloud, calls: Any) -> None:
-    done = run_with(ready, calls, lambda: change(ready, {"pk": "EVENT#1", "sk": "EVENT", "type": "other"}))
-    assert failed(done) == ["table unharmed by the replay", "other replicas follow"]
-    assert done.touched == ("pk=EVENT#1, sk=EVENT",)
-    assert (done.changed_events, done.added, done.removed) == (1, 0, 0)
+def run(cloud: Cloud, plan: Plan, lines: list[str] | None = None, **changes: Any) -> Replayed:
+    said = lines if lines is not None else []
+    return apply(cloud, plan, plan.token, said.append, waits=replace(QUICK, **changes))
 
 
-def test_apply_when_missing_events_come_back_passes(ready: Cloud, calls: Any) -> None:
-    def restore() -> None:
-        store(ready, 9, "order.placed", datetime.now(UTC))
-
-    done = run_with(ready, calls, restore)
+def test_apply_when_all_is_known_changes_nothing_and_leaves_nothing(replays: Replays) -> None:
+    cloud, outcomes, lines = replays.cloud, list[Outcome](), list[str]()
+    plan = plan_of(cloud)
+    done = apply(cloud, plan, plan.token, lines.append, outcomes.append, waits=QUICK)
     assert failed(done) == []
-    assert (done.restored, done.identical) == (1, False)
+    assert done.identical
+    assert done.figures() | {"archived": 12, "already_in_table": 12, "restored": 0, "missing": 0} == done.figures()
+    assert names(cloud) == []
+    assert [outcome.done for outcome in outcomes if outcome.step.action == "run"] == ["completed"] * 3
+    assert list(done.slices_frame()["events"]) == [4, 4, 4]
+    assert done.minutes_frame()["events"].sum() == 12
+    assert "3 of 3 slices completed" in " ".join(lines) or "slice 3 of 3 completed" in " ".join(lines)
 
 
-def test_apply_when_a_counter_grows_without_an_event_fails(ready: Cloud, calls: Any) -> None:
-    change(ready, {"pk": "ACTIVITY#public#x", "sk": "a", "seen": "1"})
-    done = run_with(ready, calls, lambda: change(ready, {"pk": "ACTIVITY#public#x", "sk": "a", "seen": "2"}))
-    assert "table unharmed by the replay" in failed(done)
-
-
-def test_apply_when_another_region_gives_no_answer_goes_on_without_it_and_says_so(ready: Cloud, calls: Any) -> None:
-    plan = replay.plan(ready)
-
-    def nobody() -> None:
-        if calls.made[-1].endswith(f"@{AP}"):
-            raise EndpointConnectionError(endpoint_url="https://aws.invalid")
-
-    for operation in ("DescribeTable", "GetQueueUrl", "Scan", "ListArchives"):
-        calls.on("before", operation, nobody)
-    done = replay.apply(ready, plan, plan.token, waits=QUICK)
+def test_apply_when_events_are_missing_restores_and_counts_them(replays: Replays) -> None:
+    missing = replays.archive[:5]
+    for event in missing:
+        key = {"pk": {"S": f"EVENT#{event.key}"}, "sk": {"S": "EVENT"}}
+        for region in (US, AP):
+            replays.cloud.client("dynamodb", region).delete_item(TableName="atoll-unit", Key=key)  # type: ignore[arg-type]
+    replays.deliver = lambda event: put_event(replays.cloud, event)
+    done = run(replays.cloud, plan_of(replays.cloud))
     assert failed(done) == []
-    assert done.silent == (AP,)
-    (check,) = [check for check in done.checks() if check.name == "other replicas follow"]
-    assert check.detail == f"there is no other; no answer, so not looked at: {AP}"
-    listed = replay.archives_frame(replay.archives(ready))
-    assert list(zip(listed["region"], listed["state"], strict=True))[-1] == (AP, "NO ANSWER")
+    assert done.found is not None
+    assert (done.found.before, done.found.restored, done.found.missing) == (7, 5, 0)
 
 
-def test_apply_when_messages_land_in_a_dlq_fails(ready: Cloud, calls: Any) -> None:
-    sqs = ready.client("sqs", US)
+def test_apply_when_an_event_stays_missing_says_in_which_dlq_it_is(replays: Replays) -> None:
+    lost, dead = replays.archive[:2]
+    for event in (lost, dead):
+        key = {"pk": {"S": f"EVENT#{event.key}"}, "sk": {"S": "EVENT"}}
+        replays.cloud.client("dynamodb", US).delete_item(TableName="atoll-unit", Key=key)  # type: ignore[arg-type]
+    sqs = replays.cloud.client("sqs", US)
     url = sqs.get_queue_url(QueueName="atoll-unit-store-dlq")["QueueUrl"]
-    done = run_with(ready, calls, lambda: sqs.send_message(QueueUrl=url, MessageBody="x"))
-    assert failed(done) == ["nothing new in the DLQs"]
+    attributes: Any = {"EVENT_KEY": {"DataType": "String", "StringValue": str(dead.key)}}
+    sqs.send_message(QueueUrl=url, MessageBody="{}", MessageAttributes=attributes)
+    done = run(replays.cloud, plan_of(replays.cloud))
+    (check,) = [check for check in done.checks() if check.name == "archived events are in the table"]
+    assert not check.ok
+    assert f"1 in {US} atoll-unit-store-dlq; 1 in no DLQ" in check.detail
+    # It was looked at, and is there for whoever redrives it.
+    assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "{}"
 
 
-def test_apply_when_queues_stay_full_says_so(ready: Cloud) -> None:
-    sqs = ready.client("sqs", US)
-    sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="atoll-unit-store")["QueueUrl"], MessageBody="x")
-    clock = iter(range(100_000))
-    plan = replay.plan(ready)
-    done = replay.apply(ready, plan, plan.token, waits=replace(QUICK, clock=lambda: float(next(clock))))
-    assert failed(done) == ["queues drained"]
+def test_apply_when_a_stored_event_changes_fails_and_names_it(replays: Replays) -> None:
+    event = replays.archive[0]
+    replays.deliver = lambda one: put_event(replays.cloud, event, type="other") if one == event else None
+    done = run(replays.cloud, plan_of(replays.cloud))
+    assert [line.split(":")[0] for line in failed(done)] == ["table unharmed by the replay"]
+    assert done.found is not None
+    assert done.found.touched == (f"pk=EVENT#{event.key}, sk=EVENT",)
 
 
-def states(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
-    left = list(answers)
-
-    def describe(cloud: Cloud, region: str, name: str) -> dict[str, Any] | None:
-        state = left.pop(0) if len(left) > 1 else left[0]
-        return {"State": state, "EventLastReplayedTime": NOW} if state else None
-
-    monkeypatch.setattr(running, "describe_replay", describe)
-
-
-def planned(cloud: Cloud) -> Plan:
-    return replay.plan(cloud)
+def test_apply_with_deliver_false_reaches_no_consumer_and_still_hears_all(replays: Replays) -> None:
+    brought: list[Any] = []
+    replays.deliver = brought.append
+    done = run(replays.cloud, plan_of(replays.cloud, deliver=False))
+    assert failed(done) == []
+    assert (brought, done.heard) == ([], 12)
+    assert all(one["Destination"]["FilterArns"][0].endswith(done.token) for one in replays.started)
 
 
-def test_apply_when_replay_fails_says_why(ready: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(ready)
-    states(monkeypatch, "RUNNING", "FAILED")
-    with pytest.raises(OpsError, match="ended as FAILED") as caught:
-        replay.apply(ready, plan, plan.token, waits=QUICK)
-    assert "repeat" in caught.value.hint
+def test_apply_of_a_selection_replays_to_stand_ins_only_and_removes_them(replays: Replays, calls: Any) -> None:
+    cloud = replays.cloud
+    target = {
+        "Id": "store",
+        "Arn": f"arn:aws:sqs:{US}:{ACCOUNT}:atoll-unit-store",
+        "RetryPolicy": {"MaximumRetryAttempts": 7},
+    }
+    pattern = {"source": ["atoll.events"], "detail": {"event": {"type": ["type-1"]}}}
+    stand_in = {"rule": "atoll-unit-store", "index": 0, "pattern": pattern, "targets": [target]}
+    plan = plan_of(cloud, stand_ins=[stand_in])
+    done = run(cloud, plan)
+    own = temporary.rule_name(cloud.stage, plan.token, 0)
+    arns = [f"arn:aws:events:{US}:{ACCOUNT}:rule/atoll-unit/{name}" for name in (own, own.removesuffix("-0"))]
+    assert [one["Destination"]["FilterArns"] for one in replays.started] == [arns] * 3
+    asked = [one.parameters for one in calls.asked if one.model.name == "PutTargets"]
+    assert target in [one for call in asked for one in call["Targets"]]
+    assert failed(done) == []
+    assert names(cloud) == []
 
 
-def test_apply_when_replay_never_ends_stops_watching_at_the_deadline(
-    ready: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = planned(ready)
-    states(monkeypatch, "RUNNING")
-    clock = iter(range(100_000))
-    with pytest.raises(OpsError, match="still RUNNING after 5 s") as caught:
-        replay.apply(ready, plan, plan.token, waits=replace(QUICK, clock=lambda: float(next(clock))))
-    assert "cancel-replay" in caught.value.hint
+def test_apply_keeps_to_its_parallel_and_to_the_regions_room(replays: Replays) -> None:
+    others = {
+        f"other-{n}": {"ReplayName": f"other-{n}", "State": "RUNNING", "EventStartTime": 0, "EventEndTime": 9e9}
+        for n in range(9)
+    }
+    replays.replays |= {name: {**one, "filter": None} for name, one in others.items()}
+    run(replays.cloud, plan_of(replays.cloud, slices=4, minutes=1, parallel=4))
+    assert replays.most_active == 10
+    assert len(replays.started) == 4
 
 
-def test_apply_when_interrupted_says_that_the_replay_goes_on(ready: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(ready)
-    states(monkeypatch, "RUNNING")
-
-    def stop(seconds: float) -> None:
-        # The queues are polled by their own name; only the replay's watch is interrupted.
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(queues, "STEADY_READS", 1)
-    with pytest.raises(InterruptedRunError, match="goes on without this run"):
-        replay.apply(ready, plan, plan.token, waits=replace(QUICK, sleep=stop))
+def test_apply_again_repeats_no_finished_slice(replays: Replays) -> None:
+    plan = plan_of(replays.cloud)
+    run(replays.cloud, plan)
+    again = run(replays.cloud, plan)
+    assert len(replays.started) == 3
+    assert failed(again) == []
+    # What the first run had heard is known from its record.
+    assert (again.started, again.heard) == (0, 12)
 
 
-def test_depths_when_a_queue_is_missing_names_the_command(ready: Cloud) -> None:
-    sqs = ready.client("sqs", AP)
-    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="atoll-unit-activity")["QueueUrl"])
-    with pytest.raises(OpsError, match="atoll-unit-activity: there is none in ap-south-1") as caught:
-        queues.depths(ready)
-    assert caught.value.hint == "Run: ops deploy --stage unit --region ap-south-1"
+def interrupt_at(replays: Replays, look: int) -> None:
+    looks = iter(range(1_000))
+
+    def press() -> None:
+        if threading.current_thread() is threading.main_thread() and next(looks) == look:
+            raise KeyboardInterrupt
+
+    replays.on_look = press
+
+
+def test_ctrl_c_cancels_cleans_up_and_the_resume_goes_on_where_it_was(replays: Replays) -> None:
+    cloud, plan = replays.cloud, plan_of(replays.cloud, slices=2, minutes=3, parallel=1)
+    interrupt_at(replays, 7)
+    with pytest.raises(InterruptedRunError, match="what was under way is cancelled") as caught:
+        run(cloud, plan)
+    assert f"--apply {plan.token}" in caught.value.hint
+    assert names(cloud) == []
+    states = {name: one["State"] for name, one in replays.replays.items()}
+    assert sorted(states.values()) == ["CANCELLED", "COMPLETED"]
+
+    replays.on_look = lambda: None
+    done = run(cloud, plan)
+    assert failed(done) == []
+    assert done.heard == 12
+    prefix = f"atoll-unit-{plan.token}"
+    assert [one["ReplayName"] for one in replays.started] == [f"{prefix}-001", f"{prefix}-002", f"{prefix}-002-2"]
+    # From the minute of the last event that was replayed, not from the slice's beginning.
+    last = replays.replays[f"{prefix}-002"].get("EventLastReplayedTime", (START.timestamp() + 180))
+    assert replays.started[-1]["EventStartTime"] == last
+
+
+def test_ctrl_c_when_a_cancelled_replay_does_not_end_leaves_its_rules(replays: Replays) -> None:
+    cloud, plan = replays.cloud, plan_of(replays.cloud)
+    replays.ends_when_cancelled = False
+    interrupt_at(replays, 2)
+    with pytest.raises(InterruptedRunError, match="has not ended yet"):
+        run(cloud, plan, cancel_s=0)
+    assert names(cloud) == [temporary.tap_name(cloud.stage, plan.token)] * 2
+
+
+def test_apply_after_a_killed_run_takes_up_its_tap_and_says_what_is_not_known(replays: Replays) -> None:
+    cloud, plan = replays.cloud, plan_of(replays.cloud)
+    token = plan.token
+    made = temporary.Temporaries(US, cloud.stage.bus)
+    temporary.ensure_tap(cloud, made, token, {})
+    first = f"atoll-unit-{token}-001"
+    replays.replays[first] = {
+        "ReplayName": first, "State": "COMPLETED", "EventStartTime": START.timestamp(),
+        "EventEndTime": START.timestamp() + 120, "filter": None,
+    }  # fmt: skip
+    done = run(cloud, plan)
+    assert done.unheard == (1,)
+    assert "slices 1 were finished by a run that left no keys" in next(
+        check.detail for check in done.checks() if check.name == "replay overheard"
+    )
+    assert len(replays.started) == 2
+    assert names(cloud) == []
+
+
+def test_apply_removes_what_a_killed_run_left(replays: Replays) -> None:
+    cloud = replays.cloud
+    made = temporary.Temporaries(US, cloud.stage.bus)
+    temporary.ensure_tap(cloud, made, "0123456789abcdef", {})
+    found = temporary.leftovers(cloud, US, cloud.stage.bus)
+    assert [(one.token, bool(one.rule)) for one in found] == [("0123456789abcdef", True), ("0123456789abcdef", False)]
+    before = [{"rule": one.rule, "bus": one.bus} if one.rule else {"queue_url": one.queue_url} for one in found]
+    run(cloud, plan_of(cloud, leftovers=before))
+    assert names(cloud) == []
+
+
+def test_apply_when_a_slice_fails_three_times_stops_with_its_reason(replays: Replays) -> None:
+    cloud, plan = replays.cloud, plan_of(replays.cloud, slices=1, minutes=6)
+    replays.fail = {f"atoll-unit-{plan.token}-001{end}" for end in ("", "-2", "-3")}
+    with pytest.raises(OpsError, match="is FAILED, as 2 before it: on purpose") as caught:
+        run(cloud, plan)
+    assert f"--apply {plan.token}" in caught.value.hint
+    assert names(cloud) == []
+
+
+def test_apply_when_a_slice_fails_once_tries_it_again(replays: Replays) -> None:
+    cloud, plan = replays.cloud, plan_of(replays.cloud)
+    replays.fail = {f"atoll-unit-{plan.token}-002"}
+    done = run(cloud, plan)
+    assert failed(done) == []
+    assert [one.attempts for one in done.slices] == [1, 2, 1]
+
+
+def test_apply_when_the_dlqs_grow_beyond_the_limit_cancels_and_says_what_to_do(replays: Replays) -> None:
+    cloud, plan = replays.cloud, plan_of(replays.cloud, parallel=1, max_dlq_growth=0)
+    sqs = cloud.client("sqs", US)
+    url = sqs.get_queue_url(QueueName="atoll-unit-store-dlq")["QueueUrl"]
+    replays.deliver = lambda event: sqs.send_message(QueueUrl=url, MessageBody="x") and None
+    with pytest.raises(OpsError, match="the DLQs have grown: us-east-1 atoll-unit-store-dlq by 4") as caught:
+        run(cloud, plan)
+    assert "ops run redrive" in caught.value.hint
+    assert len(replays.started) == 1
+    assert names(cloud) == []
+
+
+def test_apply_when_token_is_another_plans_changes_nothing(replays: Replays, calls: Any) -> None:
+    calls.clear()
+    with pytest.raises(RefusedError, match="is not this plan's"):
+        apply(replays.cloud, plan_of(replays.cloud), "f" * 16, waits=QUICK)
+    assert calls.mutating == []
+
+
+def test_unhurried_when_interrupted_goes_on_to_its_end_and_raises_what_was_raised() -> None:
+    assert unhurried(lambda: 5, print) == 5
+    with pytest.raises(OpsError, match="no"):
+        unhurried(lambda: (_ for _ in ()).throw(OpsError("no")), print)
