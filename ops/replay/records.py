@@ -17,9 +17,6 @@ from ops.errors import OpsError
 from ops.ledger import Entry
 from ops.plan import Plan
 
-# Beside the ledger, whose objects are entries and nothing else.
-KEYS = "keys/replay"
-
 Progress = Callable[[str], None]
 
 
@@ -84,7 +81,7 @@ class Records:
         return bucket.get(self._cloud, self.place, self._key(number)) if step.get("heard") else b""
 
     def _key(self, number: int) -> str:
-        return f"{KEYS}/{self._token}/{number:03d}"
+        return f"{bucket.KEYS_HEARD}/{self._token}/{number:03d}"
 
     def _try(self, write: Callable[[], None]) -> None:
         try:
