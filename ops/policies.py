@@ -272,7 +272,6 @@ def _metrics(_: Names) -> Iterator[Grant]:
 
 
 def _replay(names: Names) -> Iterator[Grant]:
-    stage = names.stage
     indexes = names.everywhere("dynamodb", *(f"{names.table}/index/{index}" for index in INDEXES))
     yield Grant("Preview", ("dynamodb:Scan",), indexes)
     yield from _reading_items(names)
