@@ -133,7 +133,7 @@ def replays_of(atoll: Atoll, token: str) -> dict[str, str]:
 
 def test_replaying_the_same_hour_leaves_the_tables_identical(atoll: Atoll) -> None:
     keys = put(atoll, 30, minutes=5)
-    atoll.ops("send", "--count", "20", "--duplicates", "20")
+    atoll.ops("send", "--count", "20", "--duplicates", "0.2")
     wait_until(lambda: set(keys) <= set(atoll.event_keys(US)), "the events in the table", timeout_s=60)
     atoll.wait_until_quiet()
     before = [atoll.checksum(region) for region in (US, INDIA)]
