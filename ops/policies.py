@@ -233,7 +233,10 @@ def _replay(names: Names) -> Iterator[Grant]:
     indexes = names.everywhere("dynamodb", *(f"{names.table}/index/{index}" for index in INDEXES))
     yield Grant("Preview", ("dynamodb:Scan",), indexes)
     yield from _reading_items(names)
-    yield Grant("ReplaysUnderWay", ("events:ListReplays",), ("*",), NO_RESOURCE)
+    reads = ("events:ListReplays", "events:TestEventPattern", "sqs:ListQueues")
+    yield Grant("ReplayPreview", reads, ("*",), NO_RESOURCE)
+    admission = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+    yield Grant("Admission", admission, names.everywhere("sqs", *map(stage.queue, stage.processor_names)))
     replays = names.everywhere("events", f"replay/{stage.prefix}-*")
     why = "a replay's name ends in its plan's token"
     yield Grant("Replay", ("events:DescribeReplay",), replays, why)
@@ -538,7 +541,16 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
     "metrics": (_opening, _stack, _metrics),
     "parity": (_opening, _stack, _archives_of_a_bus, _archives, _rules, _parity),
     "provision": (_opening, _stack, _tables, _archives, _records, _provision, _provision_changes),
-    "replay": (_opening, _archives_of_a_bus, _archives, _rules, _for_apply(_tables), _for_apply(_depths), _replay),
+    "replay": (
+        _opening,
+        _archives_of_a_bus,
+        _archives,
+        _rules,
+        _metrics,
+        _for_apply(_tables),
+        _for_apply(_depths),
+        _replay,
+    ),
 }
 # Of a runbook asked for something that a role for the rest of it should not be able to do.
 VARIANTS: dict[str, tuple[Part, ...]] = {

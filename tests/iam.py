@@ -25,6 +25,7 @@ NO_RESOURCE = {
     "fis:ListExperiments",
     "events:ListReplays",
     "events:ListRules",
+    "events:TestEventPattern",
     "route53:CreateHealthCheck",
     "route53:CreateHostedZone",
     "route53:ListHealthChecks",
