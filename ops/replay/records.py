@@ -81,7 +81,7 @@ class Records:
         return bucket.get(self._cloud, self.place, self._key(number)) if step.get("heard") else b""
 
     def _key(self, number: int) -> str:
-        return f"{bucket.LEDGER}/keys/{self._token}/{number:03d}"
+        return f"{bucket.KEYS_HEARD}/{self._token}/{number:03d}"
 
     def _try(self, write: Callable[[], None]) -> None:
         try:

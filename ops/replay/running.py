@@ -155,7 +155,7 @@ class _Run:
             if self.tap:
                 self.tap.start()
             playing.play()
-            self.dry = self.tap is None or self.tap.await_dry(self.waits.tap_s, sleep=self.waits.sleep)
+            self.dry = self.tap is None or self.tap.await_dry(self.waits.tap_s)
             playing.write_heard(everything=True)
         except KeyboardInterrupt as stop:
             ended = unhurried(lambda: self._stop(playing, "stopped"), self.progress)

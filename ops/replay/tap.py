@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -86,21 +86,15 @@ class Tap:
         """Whether every listener has found nothing several times in a row."""
         return all(count >= DRY_ANSWERS for count in self._empty.values())
 
-    def await_dry(
-        self,
-        deadline_s: float,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> bool:
+    def await_dry(self, deadline_s: float) -> bool:
         """Wait until nothing more comes; False when the deadline passes first."""
-        end = clock() + deadline_s
+        end = time.monotonic() + deadline_s
         for number in self._empty:
             self._empty[number] = 0
         while not self.is_dry():
-            if clock() >= end:
+            if time.monotonic() >= end:
                 return False
-            sleep(0.05)
+            time.sleep(0.05)
         return True
 
     def stop(self) -> None:
