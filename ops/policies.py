@@ -275,7 +275,11 @@ def _replay(names: Names) -> Iterator[Grant]:
     indexes = names.everywhere("dynamodb", *(f"{names.table}/index/{index}" for index in INDEXES))
     yield Grant("Preview", ("dynamodb:Scan",), indexes)
     yield from _reading_items(names)
-    yield Grant("ReplaysUnderWay", ("events:ListReplays",), ("*",), NO_RESOURCE)
+    reads = ("events:ListReplays", "events:TestEventPattern", "sqs:ListQueues")
+    yield Grant("ReplayPreview", reads, ("*",), NO_RESOURCE)
+    # Whether a selection's temporary rules may send to them.
+    processors = names.everywhere("sqs", *map(names.stage.queue, names.stage.processor_names))
+    yield Grant("Admission", ("sqs:GetQueueUrl", "sqs:GetQueueAttributes"), processors)
     yield from _replay_changes(names)
 
 
@@ -288,7 +292,6 @@ def _replay_changes(names: Names) -> Iterator[Grant]:
     yield Grant("StartReplay", ("events:StartReplay",), started, why, changes=True)
     yield Grant("CancelReplay", ("events:CancelReplay",), replays, why, changes=True)
     yield Grant("Proof", ("dynamodb:Scan",), names.everywhere("dynamodb", names.table), changes=True)
-    yield Grant("QueueAges", ("cloudwatch:GetMetricData",), ("*",), NO_RESOURCE, changes=True)
     # What is missing afterwards is looked for where messages end that nobody could take.
     dlqs = names.everywhere("sqs", *stage.dlqs)
     yield Grant("DeadKeys", ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"), dlqs, changes=True)
@@ -612,6 +615,7 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
         _archives_of_a_bus,
         _archives,
         _rules,
+        _metrics,
         _for_apply(_ledger("replay")),
         _for_apply(_tables),
         _for_apply(_depths),

@@ -41,11 +41,13 @@ NO_RESOURCE = {
     "fis:ListExperiments",
     "events:ListReplays",
     "events:ListRules",
+    "events:TestEventPattern",
     "route53:CreateHealthCheck",
     "route53:CreateHostedZone",
     "route53:ListHealthChecks",
     "route53:ListHostedZonesByName",
     "route53:TestDNSAnswer",
+    "sqs:ListQueues",
     "sts:GetCallerIdentity",
 }
 

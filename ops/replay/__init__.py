@@ -11,7 +11,8 @@ A notebook calls ``archives_frame(archives(cloud))``, ``plan(cloud, ...)``, ``pr
 """
 
 from ops.replay.archives import Archive, archives, archives_frame
-from ops.replay.planning import plan, preview, receivers
+from ops.replay.estimating import archived, chart, planned_slices, preview, receivers
+from ops.replay.planning import plan
 from ops.replay.replayed import Replayed
 from ops.replay.running import apply
 from ops.replay.slices import replay_name
@@ -22,9 +23,12 @@ __all__ = [
     "Replayed",
     "Waits",
     "apply",
+    "archived",
     "archives",
     "archives_frame",
+    "chart",
     "plan",
+    "planned_slices",
     "preview",
     "receivers",
     "replay_name",

@@ -62,7 +62,9 @@ class _Run:
         self.own = self.bus in (cloud.stage.bus, cloud.stage.journal_bus)
         self.proves = self.own and bool(plan.parameters.get("prove", True))
         self.delivers = bool(plan.parameters.get("deliver", True))
-        self.receivers: list[list[Any]] = plan.estimates.get("receivers", []) if self.delivers else []
+        rows: list[list[Any]] = plan.estimates.get("receivers", []) if self.delivers else []
+        # The plan says in words which targets would receive something.
+        self.receivers = [row for row in rows if not str(row[3]).startswith("no")]
         self.begun, self.began_at = waits.clock(), datetime.now(UTC)
         self.made = Temporaries(self.region, self.bus)
         self.records = Records(cloud, plan, progress)

@@ -301,6 +301,7 @@ def _replay(world: World, apply: bool = False) -> Iterator[None]:
     assert len(replay.archives(cloud)) == 4
     for region in cloud.stage.regions:
         for archive in (cloud.stage.archive_name, cloud.stage.journal_bus):
+            assert replay.plan(cloud, region, archive=archive, types=["order.placed"]).steps
             plan = replay.plan(cloud, region, archive=archive)
             if apply:
                 _apply_replay(world, plan, region, archive)
