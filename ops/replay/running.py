@@ -267,6 +267,7 @@ class _Run:
             slices=tuple(self._slice(playing, number) for number in playing.steps),
             started=playing.started,
             heard=self.tap.count if self.tap else 0,
+            listened=self.tap is not None,
             overheard=heard,
             unreadable=self.tap.unreadable if self.tap else 0,
             drained=drained,
