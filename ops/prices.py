@@ -12,6 +12,9 @@ from typing import Any
 # Of up to 64 KB; a replayed event costs what a custom event does. https://aws.amazon.com/eventbridge/pricing/
 CUSTOM_EVENT_USD = 1.00 / 1_000_000
 
+# Of a standard queue, per call of up to 64 KB. https://aws.amazon.com/sqs/pricing/, as others quoted it on 2026-11-22
+SQS_REQUEST_USD = 0.40 / 1_000_000
+
 # https://aws.amazon.com/route53/pricing/ (the first 25 zones; AWS endpoints, of which the first 50 are free)
 HOSTED_ZONE_USD_PER_MONTH = 0.50
 HEALTH_CHECK_USD_PER_MONTH = 0.50

@@ -15,12 +15,15 @@ import boto3
 import pytest
 import yaml
 from moto import mock_aws
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.moto_api import state_manager
+from moto.s3.models import FakeBucket
 
 from ops.aws import Cloud
 from ops.stage import Stage, stage_file
+from tests.unit.ops import patterns
 
-READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan)@)")
+READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan|TestEventPattern)@)")
 SETTINGS: dict[str, Any] = {
     "stage": "unit",
     "account": None,
@@ -360,6 +363,7 @@ class Hub:
         for operation in ("CreateArchive", "UpdateArchive"):
             events.register(f"before-call.eventbridge.{operation}", self._to("archive_keys", "write"))
         events.register("after-call.eventbridge.DescribeArchive", self._to("archive_keys", "describe"))
+        events.register("before-call.eventbridge.TestEventPattern", patterns.answer)
         for operation, method in (("PutCompositeAlarm", "put"), ("DeleteAlarms", "delete")):
             events.register(f"provide-client-params.cloudwatch.{operation}", self._to("composites", "ask"))
             events.register(f"before-call.cloudwatch.{operation}", self._to("composites", method))
@@ -388,9 +392,18 @@ def shared_hub() -> Hub:
     return Hub()
 
 
+def permission_over_tls(bucket: FakeBucket, action: str, resource: str) -> PermissionResult:
+    """What a bucket's policy says of a call over TLS, as all of these count. Moto heeds no condition of a denial."""
+    policy = json.loads(bucket.policy or '{"Statement": []}')
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    left = [statement for statement in policy["Statement"] if statement.get("Condition") != plain]
+    return IAMPolicy(json.dumps({"Statement": left})).is_action_permitted(action, resource)
+
+
 @pytest.fixture
-def hub(shared_hub: Hub) -> Iterator[Hub]:
+def hub(shared_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     shared_hub.renew()
+    monkeypatch.setattr(FakeBucket, "get_permission", permission_over_tls)
     with mock_aws():
         yield shared_hub
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -16,33 +17,51 @@ from botocore.exceptions import ClientError
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from moto import mock_aws
+from moto.events.models import ReplayState, events_backends
 
-from ops import aws, divergence, edge, metrics, parity, policies, provision, replay, runbooks, stack, token
+from ops import (
+    aws,
+    bucket,
+    divergence,
+    edge,
+    ledger,
+    metrics,
+    parity,
+    policies,
+    provision,
+    replay,
+    runbooks,
+    stack,
+    token,
+)
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.errors import UsageError
+from ops.errors import InterruptedRunError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
 from ops.failover.proof import prove
 from ops.failover.request import request as failover_request
 from ops.load import EDGE, Attempt, LoadRecord
+from ops.plan import Plan
 from ops.policies import COMPOSITES, GENERATED, NO_RESOURCE, Document, Grant, Statement
 from ops.provision.alarms import topic_arn
 from ops.provision.waits import Waits
 from ops.provision.world import observe
 from ops.replay import Waits as ReplayWaits
+from ops.replay import pausing
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.replay.stored import store
+from tests.unit.ops.test_ledger import ENTRY
 from tests.unit.ops.test_parity import region_of
 from tests.unit.ops.test_provision import domain_of, make_key, with_keys
 from tests.unit.ops.test_provision_table import CAPACITY, with_table
-from tests.unit.ops.test_replay import store
 
 ACCOUNT, US, AP, EU = "123456789012", "us-east-1", "ap-south-1", "eu-west-1"
 GLOBAL = "aws-global"  # what botocore calls the region of Route 53
-QUICK = ReplayWaits(quiet_s=5, drain_s=5, replay_s=5, sleep=lambda seconds: None)
+QUICK = ReplayWaits(quiet_s=0, drain_s=0, replay_s=5, listen_s=0, sleep=lambda seconds: None)
 # Every experiment of these tests is this stage's.
 RUNNING_TAGS = {"aws:ResourceTag/atoll:stage": ["unit"]}
 # Actions that change nothing and are not called so.
@@ -267,8 +286,10 @@ def _destroy(world: World) -> Iterator[None]:
 def _destroy_applied(world: World) -> Iterator[None]:
     world.unprotected().provisioned()
     scale(world, US, AP)
+    for region in world.cloud.stage.regions:
+        bucket.put(world.cloud, bucket.place(world.cloud, region), "quarantine/x", b"{}")
     yield
-    plan = provision.plan(world.cloud, destroy=True)
+    plan = provision.plan(world.cloud, destroy=True, discard_data=True)
     provision.apply(world.cloud, plan, plan.token)
     assert all(check.ok for check in provision.verify(world.cloud, plan))
 
@@ -280,13 +301,42 @@ def _replay(world: World, apply: bool = False) -> Iterator[None]:
     assert len(replay.archives(cloud)) == 4
     for region in cloud.stage.regions:
         for archive in (cloud.stage.archive_name, cloud.stage.journal_bus):
+            assert replay.plan(cloud, region, archive=archive, types=["order.placed"]).steps
             plan = replay.plan(cloud, region, archive=archive)
             if apply:
-                assert replay.apply(cloud, plan, plan.token, waits=QUICK).started_now
+                _apply_replay(world, plan, region, archive)
 
 
 def _replay_applied(world: World) -> Iterator[None]:
     yield from _replay(world, apply=True)
+
+
+def _apply_replay(world: World, plan: Plan, region: str, bus: str) -> None:
+    """A replay that is stopped, gone on with, and applied once more, of an event that ended in a DLQ."""
+    cloud, sqs = world.cloud, world.hub.unseen("sqs", region)
+    backend = events_backends[ACCOUNT][region]
+    detail = {"event_key": str(uuid.uuid4()), "event": {"type": "order.placed"}}
+    envelope: Any = {"id": "1", "time": 1.7e9, "source": "atoll.events", "detail": detail}
+    backend.archives[bus].events.append(envelope)
+    for name in cloud.stage.dlqs:
+        sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], MessageBody="{}")
+
+    def stop() -> None:
+        for one in backend.replays.values():
+            one.state = ReplayState.RUNNING
+        raise KeyboardInterrupt
+
+    world.calls.on("after", "StartReplay", stop)
+    with pytest.raises(InterruptedRunError, match="nothing temporary is left"):
+        replay.apply(cloud, plan, plan.token, waits=QUICK)
+    world.calls.hooks.clear()
+    assert replay.apply(cloud, plan, plan.token, waits=QUICK).state == "COMPLETED"
+    assert replay.apply(cloud, plan, plan.token, waits=QUICK).started == 0
+    # A queue that is not empty makes a replay ask for its age.
+    url = sqs.get_queue_url(QueueName="atoll-unit-store")["QueueUrl"]
+    assert sqs.send_message(QueueUrl=url, MessageBody="{}")
+    queues = pausing.queues_of(cloud, [f"arn:aws:sqs:{region}:{ACCOUNT}:atoll-unit-store"])
+    assert pausing.Gate(cloud, queues, dict, max_age_s=-1, max_growth=0).look().wait
 
 
 def _edge(world: World) -> Iterator[None]:
@@ -524,6 +574,40 @@ def test_policy_of_a_stage_with_capacity_grants_what_scaling_it_calls(world: Wor
     less = policies.grants("provision", on_demand, ACCOUNT, True)
     missed = [line for line in problems(less, needed) if line.startswith("needed")]
     assert {line.split()[4].split(":")[1] for line in missed} == {"RegisterScalableTarget", "PutScalingPolicy"}
+
+
+@pytest.mark.parametrize("own_keys", [False, True])
+def test_ledger_and_quarantine_are_granted_by_parts_that_are_used_whole(world: World, own_keys: bool) -> None:
+    cloud = (world.with_keys() if own_keys else world).provisioned().cloud
+    read, written = [], []
+    for region in cloud.stage.regions:
+        kept = bucket.place(cloud, region)
+        world.calls.clear()
+        assert bucket.exists(cloud, kept)
+        assert ledger.entries(cloud, [kept], "replay") == []
+        assert ledger.read(cloud, kept, "replay", ENTRY.token) is None
+        read += world.calls.asked
+        world.calls.clear()
+        ledger.write(cloud, kept, ENTRY)
+        bucket.put(cloud, kept, f"{bucket.QUARANTINE}/atoll-unit-store-dlq/2026-03-01/1.json", b"{}")
+        written += world.calls.asked
+
+    buckets = [cloud.stage.operations_bucket(ACCOUNT, region) for region in cloud.stage.regions]
+    names = policies.Names(cloud.stage, ACCOUNT)
+    granted = [*policies._ledger("replay")(names), *policies._quarantine(names)]
+    dry = [grant for grant in granted if not grant.changes]
+
+    assert problems(dry, needs(read)) == []
+    assert problems(granted, needs([*read, *written])) == []
+    missed = problems(dry, needs([*read, *written]))
+    assert len(missed) == 2 * len(cloud.stage.regions)
+    assert all("needed and not granted: s3:PutObject" in line for line in missed)
+    another = policies._ledger("redrive")(names)
+    others = [line for line in problems(list(another), needs(read)) if line.startswith("needed")]
+    entry = f"ledger/replay/{ENTRY.token}.json"
+    assert {line.rpartition(" ")[2] for line in others} == {f"arn:aws:s3:::{name}/{entry}" for name in buckets}
+    keys = [action for grant in granted for action in grant.actions if action.startswith("kms:")]
+    assert keys == (["kms:Decrypt"] * 2 + ["kms:GenerateDataKey"] * 2 if own_keys else [])
 
 
 def test_policy_of_a_strong_stage_lets_the_table_be_looked_at_for_items(stage: Stage) -> None:
