@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ops.bucket import LEDGER, QUARANTINE
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.provision.alarms import METRICS_REGION, composite_name, topic_name
@@ -102,6 +103,13 @@ class Names:
         own = (self.stage.queue(processor) for processor in self.stage.processor_names)
         return self.everywhere("sqs", *own, *self.stage.dlqs)
 
+    def kept(self, *keys: str) -> tuple[str, ...]:
+        """The operations buckets, or these keys in them. S3's ARNs have neither region nor account."""
+        buckets = [
+            f"arn:aws:s3:::{self.stage.operations_bucket(self.account, region)}" for region in self.stage.regions
+        ]
+        return tuple(f"{bucket}/{key}" for bucket in buckets for key in keys) if keys else tuple(buckets)
+
     @property
     def records(self) -> list[str]:
         """What DNS knows the API by, as Route 53 normalises names."""
@@ -110,6 +118,17 @@ class Names:
 
 
 Part = Callable[[Names], Iterator[Grant]]
+# As IAM calls what a bucket is set to: each is read by a plan and put by an apply of ``provision``.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_BUCKET_SETTINGS = (
+    "BucketOwnershipControls",
+    "BucketPublicAccessBlock",
+    "BucketVersioning",
+    "EncryptionConfiguration",
+    "BucketPolicy",
+    "LifecycleConfiguration",
+    "BucketTagging",
+)
 _ZONES, _CHECKS = ("arn:aws:route53:::hostedzone/*",), ("arn:aws:route53:::healthcheck/*",)
 
 
@@ -193,6 +212,30 @@ def _reading_items(names: Names) -> Iterator[Grant]:
     yield from _keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:Scan")
 
 
+def _ledger(runbook: str) -> Part:
+    """The runbook's own entries in the ledger: read for a plan, written by an apply."""
+
+    def part(names: Names) -> Iterator[Grant]:
+        # Without it, an object that is not there is a denial and no absence.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        yield Grant("Ledgers", ("s3:ListBucket",), names.kept())
+        entries, why = names.kept(f"{LEDGER}/{runbook}/*"), "an entry's key ends in its plan's token"
+        yield Grant("ReadLedger", ("s3:GetObject",), entries, why)
+        yield from _keys(names, "ReadLedgerKey", ("kms:Decrypt",), behind="s3:GetObject")
+        yield Grant("WriteLedger", ("s3:PutObject",), entries, why, changes=True)
+        yield from _keys(names, "WriteLedgerKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)
+
+    return part
+
+
+def _quarantine(names: Names) -> Iterator[Grant]:
+    """Messages that nothing could take: written by an apply, and never deleted. Beside :func:`_ledger`, which has the
+    use of the key."""
+    messages = names.kept(f"{QUARANTINE}/*")
+    why = "a message's key is its queue, its day and its id"
+    yield Grant("Quarantine", ("s3:PutObject",), messages, why, changes=True)
+
+
 def _for_apply(part: Part) -> Part:
     """A part that a dry run does without."""
     return lambda names: (replace(grant, changes=True) for grant in part(names))
@@ -250,6 +293,7 @@ def _provision(names: Names) -> Iterator[Grant]:
     check = f"a health check's id: {GENERATED}"
     yield Grant("HealthCheckNames", ("route53:ListTagsForResource",), _CHECKS, check)
     yield from _keys(names, "Key", ("kms:DescribeKey",))
+    yield Grant("OperationsBuckets", ("s3:ListBucket", *(f"s3:Get{one}" for one in _BUCKET_SETTINGS)), names.kept())
     yield from _platform_alarms(names)
 
 
@@ -258,6 +302,9 @@ def _provision_changes(names: Names) -> Iterator[Grant]:
     yield from _provision_leaving(names)
     yield from _provision_scaling(names)
     yield from _provision_archives(names)
+    # Without a key of the stage's, a bucket's encryption is left as it is.
+    put = [one for one in _BUCKET_SETTINGS if names.stage.key_alias or one != "EncryptionConfiguration"]
+    yield Grant("WriteBuckets", ("s3:CreateBucket", *(f"s3:Put{one}" for one in put)), names.kept(), changes=True)
     yield from _provision_dns(names)
     yield from _provision_alarms(names)
 
@@ -427,6 +474,10 @@ def _destroy(names: Names) -> Iterator[Grant]:
         deleting = ("dynamodb:DeleteTable", "dynamodb:DeleteTableReplica")
         yield Grant("DeleteReplicas", deleting, others, behind="dynamodb:UpdateTable", changes=True)
     yield Grant("DeleteArchives", ("events:DeleteArchive",), names.archives, changes=True)
+    yield Grant("AnyObjects", ("s3:ListBucketVersions",), names.kept())
+    why = "a destroy that discards data discards all that the bucket holds"
+    yield Grant("DeleteObjects", ("s3:DeleteObjectVersion",), names.kept("*"), why, changes=True)
+    yield Grant("DeleteBuckets", ("s3:DeleteBucket",), names.kept(), changes=True)
     yield _records_grant(names, "DeleteRecords", "DELETE")
     zone = f"a zone's id: {GENERATED}"
     yield Grant("DeleteZone", ("route53:DeleteHostedZone",), _ZONES, zone, changes=True)

@@ -13,7 +13,22 @@ from typing import Any
 Context = Mapping[str, list[str]]
 
 # Operations that IAM knows by another name than the API's.
-_ACTIONS = {"sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_ACTIONS = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:DeleteObjects": "s3:DeleteObjectVersion",  # those of the toolkit name versions
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "s3:PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+}
 _PREFIXES = {"monitoring": "cloudwatch"}
 NO_RESOURCE = {
     "application-autoscaling:DescribeScalableTargets",
@@ -63,6 +78,8 @@ _RESOURCES = (
     ("route53", "HealthCheckId", "healthcheck/{HealthCheckId}"),
     ("route53", "ResourceId", "{ResourceType}/{ResourceId}"),
     ("route53", "Id", "change/{Id}"),
+    ("s3", "Key", "{Bucket}/{Key}"),
+    ("s3", "Bucket", "{Bucket}"),
     ("secretsmanager", "SecretId", "secret:{SecretId}-AbCdEf"),
     ("sns", "TopicArn", "{TopicArn}"),
     ("sns", "Name", "{Name}"),
@@ -77,7 +94,7 @@ _FIS = {
     "StartExperiment": ("experiment/made", "experiment-template/{experimentTemplateId}"),
     "StopExperiment": ("experiment/{id}",),
 }
-_PLACES = {"apigateway": "arn:aws:apigateway:{region}:", "route53": "arn:aws:route53::"}
+_PLACES = {"apigateway": "arn:aws:apigateway:{region}:", "route53": "arn:aws:route53::", "s3": "arn:aws:s3::"}
 
 
 def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: str) -> list[str]:
@@ -97,6 +114,8 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
         resources = [form.format(**values) for form in _FIS[model.name]]
     elif action == "route53:DeleteHostedZone":
         resources = [f"hostedzone/{values['Id']}"]
+    elif action == "s3:DeleteObjectVersion":
+        resources = [f"{values['Bucket']}/{one['Key']}" for one in values["Delete"]["Objects"]]
     elif "AlarmNames" in values:
         resources = [f"alarm:{name}" for name in values["AlarmNames"]]
     elif "RequestItems" in values:

@@ -2,9 +2,9 @@
 
 What always holds: only what is ours goes, found by the same names, caller references and set identifiers by which it is
 made; what is not ours is named in the plan and looked at again afterwards. Nothing goes while the stage file or the
-table protects it, nor a table with items unless their loss is asked for. The order is safe at each step: first what
-answers (records, names), then what watches (alarms, topic, health checks), then the zone, and what holds data last
-(archives, replicas, table), so that an interrupted destroy is continued by the next plan.
+table protects it, nor a table with items or a bucket with objects unless their loss is asked for. The order is safe at
+each step: first what answers (records, names), then what watches (alarms, topic, health checks), then the zone, and
+what holds data last (archives, buckets, replicas, table), so that an interrupted destroy is continued by the next plan.
 
 It comes before the regional stacks are removed, not after: EventBridge deletes no bus that has rules, and each archive
 has one on its bus. Meanwhile the regions' APIs answer 5xx, which the plan warns of.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -29,6 +29,7 @@ from ops.provision.alarms import METRICS_REGION, topic_name
 from ops.provision.alerting import delete_alarm, delete_topic
 from ops.provision.desired import RUNBOOK
 from ops.provision.dns import await_dns, change, delete_health_check, delete_step, is_calculated
+from ops.provision.storage import delete_bucket, end_steps, holds_objects
 from ops.provision.table.desired import STRONG
 from ops.provision.table.scaling import remove_scaling, usd_per_month
 from ops.provision.table.world import find_table
@@ -48,7 +49,8 @@ _CALL_S = 5
 @dataclass(frozen=True)
 class Remains:
     """What is there to destroy. ``items`` are DynamoDB's own counts, hours old; ``holding`` are regions that hold any
-    item now; ``events`` are an archive's own count, by region and name, up to a day old."""
+    item now; ``events`` are an archive's own count, by region and name, up to a day old; ``keeping`` are regions whose
+    operations bucket holds any object."""
 
     world: World
     zone_is_ours: bool
@@ -57,6 +59,7 @@ class Remains:
     holding: list[str]
     archives: dict[tuple[str, str], int]
     foreign_checks: list[str]
+    keeping: list[str] = field(default_factory=list)
 
 
 def plan_destroy(cloud: Cloud, discard_data: bool = False) -> Plan:
@@ -83,6 +86,14 @@ def look(cloud: Cloud) -> Remains:
             holding=[region for region in tables if _holds_items(cloud, region)],
             archives=archives,
             foreign_checks=_foreign_checks(cloud),
+            keeping=[
+                region
+                for region, state in world.regions.items()
+                if state.bucket is not None
+                and not state.bucket.foreign
+                and state.bucket.region == region
+                and holds_objects(cloud, region)
+            ],
         )
 
 
@@ -95,6 +106,7 @@ def decide_destroy(stage: Stage, remains: Remains, discard_data: bool) -> Plan:
         *_check_steps(stage, remains),
         *_zone_steps(stage, remains),
         *_archive_steps(stage, remains),
+        *end_steps(stage, remains.world, remains.keeping, discard_data),
         *_table_steps(stage, remains.world, discard_data),
     ]
     plan = Plan(
@@ -275,6 +287,11 @@ def _warnings(stage: Stage, remains: Remains) -> list[str]:
     if remains.holding:
         count = max(remains.items.values())
         found.append(f"table {stage.table_name}: about {count:,} items go with it (DynamoDB's count is hours old)")
+    found += [
+        f"bucket {stage.operations_bucket(remains.world.account, region)} in {region}: the ledgers and quarantined "
+        "messages that it holds go with it"
+        for region in remains.keeping
+    ]
     if remains.world.topic is not None:
         found.append(f"topic {topic_name(stage)}: its subscriptions go with it")
     return found
@@ -491,6 +508,7 @@ DESTROYERS: dict[str, Callable[[Cloud, Step, Waits], str]] = {
     "health-check": delete_health_check,
     "zone": _delete_zone,
     "archive": _delete_archive,
+    "bucket": delete_bucket,
     "scaling": _delete_scaling,
     "replica": _delete_replica,
     "replicas": _delete_group,

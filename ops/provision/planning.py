@@ -25,6 +25,7 @@ from ops.provision.destroying import plan_destroy
 from ops.provision.dns import dns_steps
 from ops.provision.keys import AWS_OWNED
 from ops.provision.steps import step as _step
+from ops.provision.storage import bucket_steps
 from ops.provision.table.leaving import check_regions
 from ops.provision.table.planning import copied_bytes, deleted, table_steps, table_warnings
 from ops.provision.table.planning import own_key as _own_key
@@ -70,6 +71,7 @@ def decide(stage: Stage, world: World) -> Plan:
         *_key_steps(stage, world),
         *table_steps(stage, world),
         *_archive_steps(stage, world),
+        *bucket_steps(stage, world),
         *dns_steps(stage, world),
         *alarm_steps(stage, world),
     ]
@@ -198,6 +200,8 @@ def _under_other_keys(stage: Stage, world: World) -> list[str]:
     for region, state in world.regions.items():
         held = {f"table {stage.table_name}": state.table.encryption} if state.table else {}
         held |= {f"archive {name}": archive.encryption for name, archive in state.archives.items()}
+        if state.bucket is not None and not state.bucket.foreign:
+            held[f"bucket {stage.operations_bucket(world.account, region)}"] = state.bucket.encryption
         found += [
             f"{resource} in {region}: it is under {key}, and the stage asks for {AWS_OWNED}; it is left alone"
             for resource, key in held.items()

@@ -51,6 +51,7 @@ def difference(before: Any, after: Any) -> str:
             found.append(f"{name}: {difference(held, wanted)}")
         else:
             found.append(f"{name} is {held}, should be {wanted}")
+    found += [f"{name} is {before[name]}, should not be there" for name in before if name not in after]
     return "; ".join(found)
 
 

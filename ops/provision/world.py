@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,6 +14,7 @@ from ops import stack
 from ops.aws import Cloud, error_code, explained
 from ops.fanout import each
 from ops.provision.alarms import Alarm, Topic, find_alarms, find_topic
+from ops.provision.buckets import Bucket, find_bucket
 from ops.provision.desired import desired_archives
 from ops.provision.healthchecks import HealthCheck, find_health_checks
 from ops.provision.keys import AWS_OWNED, Key, find_key, identify
@@ -46,7 +47,8 @@ class RegionState:
     """What one region has. ``domain``, the name of its API, is None when the regional stack does not serve; ``stack``
     says why. With a domain of the stage's, the latency record leads to ``shared_target`` and the API's own name to
     ``own_target``; without one, the API's name is the generated one, and DNS knows it. ``key`` is looked for where the
-    stage asks for one of its own. ``scaling`` is the capacity that is autoscaled."""
+    stage asks for one of its own. ``scaling`` is the capacity that is autoscaled. ``bucket`` bears the name of the
+    operations bucket."""
 
     stack: str
     domain: str | None
@@ -56,6 +58,7 @@ class RegionState:
     own_target: str | None = None
     key: Key | None = None
     scaling: Settings | None = None
+    bucket: Bucket | None = None
 
     @property
     def target(self) -> str | None:
@@ -112,17 +115,19 @@ def _observe_region(cloud: Cloud, region: str) -> RegionState:
     wanted = desired_archives(cloud.stage, cloud.account, region)
     archives = {name: archive for name in wanted if (archive := find_archive(cloud, region, name))}
     table, key, scaling = find_table(cloud, region), find_key(cloud, region), find_scaling(cloud, region)
+    state = RegionState(
+        found.status, None, table, archives, key=key, scaling=scaling, bucket=find_bucket(cloud, region)
+    )
     if not found.serving or found.api_id is None:
-        return RegionState(found.status, None, table, archives, key=key, scaling=scaling)
+        return state
     own_name = cloud.stage.regional_host(region)
     if own_name is None:
         domain = f"{found.api_id}.execute-api.{region}.amazonaws.com"
-        return RegionState(found.status, domain, table, archives, key=key, scaling=scaling)
+        return replace(state, domain=domain)
     shared, own = found.outputs.get("SharedDomainTarget"), found.outputs.get("RegionalDomainTarget")
     if shared is None or own is None:
-        status = f"{found.status} without the stage's domain"
-        return RegionState(status, None, table, archives, key=key, scaling=scaling)
-    return RegionState(found.status, own_name, table, archives, shared, own, key, scaling)
+        return replace(state, stack=f"{found.status} without the stage's domain")
+    return replace(state, domain=own_name, shared_target=shared, own_target=own)
 
 
 def find_domains(cloud: Cloud) -> dict[str, str]:

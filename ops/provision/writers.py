@@ -12,6 +12,7 @@ from ops.provision.desired import desired_archives, desired_encryption
 from ops.provision.dns import write_health_check, write_name, write_record, write_zone
 from ops.provision.keys import AWS_OWNED
 from ops.provision.steps import region_of as _region
+from ops.provision.storage import write_bucket
 from ops.provision.table.writers import TABLE_WRITERS
 from ops.provision.table.writers import own_key as _own_key
 from ops.provision.waits import Waits
@@ -52,6 +53,7 @@ def _write_archive(cloud: Cloud, step: Step, waits: Waits) -> str:
 WRITERS: dict[str, Callable[[Cloud, Step, Waits], str]] = {
     **TABLE_WRITERS,
     "archive": _write_archive,
+    "bucket": write_bucket,
     "zone": write_zone,
     "health-check": write_health_check,
     "name": write_name,

@@ -15,7 +15,9 @@ import boto3
 import pytest
 import yaml
 from moto import mock_aws
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.moto_api import state_manager
+from moto.s3.models import FakeBucket
 
 from ops.aws import Cloud
 from ops.stage import Stage, stage_file
@@ -388,9 +390,18 @@ def shared_hub() -> Hub:
     return Hub()
 
 
+def permission_over_tls(bucket: FakeBucket, action: str, resource: str) -> PermissionResult:
+    """What a bucket's policy says of a call over TLS, as all of these count. Moto heeds no condition of a denial."""
+    policy = json.loads(bucket.policy or '{"Statement": []}')
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    left = [statement for statement in policy["Statement"] if statement.get("Condition") != plain]
+    return IAMPolicy(json.dumps({"Statement": left})).is_action_permitted(action, resource)
+
+
 @pytest.fixture
-def hub(shared_hub: Hub) -> Iterator[Hub]:
+def hub(shared_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     shared_hub.renew()
+    monkeypatch.setattr(FakeBucket, "get_permission", permission_over_tls)
     with mock_aws():
         yield shared_hub
 

@@ -17,7 +17,21 @@ from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from moto import mock_aws
 
-from ops import aws, divergence, edge, metrics, parity, policies, provision, replay, runbooks, stack, token
+from ops import (
+    aws,
+    bucket,
+    divergence,
+    edge,
+    ledger,
+    metrics,
+    parity,
+    policies,
+    provision,
+    replay,
+    runbooks,
+    stack,
+    token,
+)
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
@@ -35,6 +49,7 @@ from ops.replay import Waits as ReplayWaits
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.test_ledger import ENTRY
 from tests.unit.ops.test_parity import region_of
 from tests.unit.ops.test_provision import domain_of, make_key, with_keys
 from tests.unit.ops.test_provision_table import CAPACITY, with_table
@@ -267,8 +282,10 @@ def _destroy(world: World) -> Iterator[None]:
 def _destroy_applied(world: World) -> Iterator[None]:
     world.unprotected().provisioned()
     scale(world, US, AP)
+    for region in world.cloud.stage.regions:
+        bucket.put(world.cloud, bucket.place(world.cloud, region), "quarantine/x", b"{}")
     yield
-    plan = provision.plan(world.cloud, destroy=True)
+    plan = provision.plan(world.cloud, destroy=True, discard_data=True)
     provision.apply(world.cloud, plan, plan.token)
     assert all(check.ok for check in provision.verify(world.cloud, plan))
 
@@ -524,6 +541,40 @@ def test_policy_of_a_stage_with_capacity_grants_what_scaling_it_calls(world: Wor
     less = policies.grants("provision", on_demand, ACCOUNT, True)
     missed = [line for line in problems(less, needed) if line.startswith("needed")]
     assert {line.split()[4].split(":")[1] for line in missed} == {"RegisterScalableTarget", "PutScalingPolicy"}
+
+
+@pytest.mark.parametrize("own_keys", [False, True])
+def test_ledger_and_quarantine_are_granted_by_parts_that_are_used_whole(world: World, own_keys: bool) -> None:
+    cloud = (world.with_keys() if own_keys else world).provisioned().cloud
+    read, written = [], []
+    for region in cloud.stage.regions:
+        kept = bucket.place(cloud, region)
+        world.calls.clear()
+        assert bucket.exists(cloud, kept)
+        assert ledger.entries(cloud, [kept], "replay") == []
+        assert ledger.read(cloud, kept, "replay", ENTRY.token) is None
+        read += world.calls.asked
+        world.calls.clear()
+        ledger.write(cloud, kept, ENTRY)
+        bucket.put(cloud, kept, f"{bucket.QUARANTINE}/atoll-unit-store-dlq/2026-03-01/1.json", b"{}")
+        written += world.calls.asked
+
+    buckets = [cloud.stage.operations_bucket(ACCOUNT, region) for region in cloud.stage.regions]
+    names = policies.Names(cloud.stage, ACCOUNT)
+    granted = [*policies._ledger("replay")(names), *policies._quarantine(names)]
+    dry = [grant for grant in granted if not grant.changes]
+
+    assert problems(dry, needs(read)) == []
+    assert problems(granted, needs([*read, *written])) == []
+    missed = problems(dry, needs([*read, *written]))
+    assert len(missed) == 2 * len(cloud.stage.regions)
+    assert all("needed and not granted: s3:PutObject" in line for line in missed)
+    another = policies._ledger("redrive")(names)
+    others = [line for line in problems(list(another), needs(read)) if line.startswith("needed")]
+    entry = f"ledger/replay/{ENTRY.token}.json"
+    assert {line.rpartition(" ")[2] for line in others} == {f"arn:aws:s3:::{name}/{entry}" for name in buckets}
+    keys = [action for grant in granted for action in grant.actions if action.startswith("kms:")]
+    assert keys == (["kms:Decrypt"] * 2 + ["kms:GenerateDataKey"] * 2 if own_keys else [])
 
 
 def test_policy_of_a_strong_stage_lets_the_table_be_looked_at_for_items(stage: Stage) -> None:

@@ -367,10 +367,18 @@ def encryption_of(cloud: Cloud) -> dict[str, set[str]]:
         archives = [events.describe_archive(ArchiveName=n) for n in ("atoll-unit", "atoll-unit-journal")]
         found[region] = {archive.get("KmsKeyIdentifier", "none") for archive in archives}
         found[region] |= {table.get("SSEDescription", {}).get("KMSMasterKeyArn", "none")}
+        bucket = f"atoll-unit-ops-{cloud.account}-{region}"
+        try:
+            answer = cloud.client("s3", region).get_bucket_encryption(Bucket=bucket)
+        except ClientError:  # S3's own, which moto does not tell of
+            found[region] |= {"none"}
+            continue
+        [rule] = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        found[region] |= {rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID", "none")}
     return found
 
 
-def test_apply_with_own_keys_puts_every_replica_and_archive_under_its_regions_key(
+def test_apply_with_own_keys_puts_all_that_it_makes_under_its_regions_key(
     deployed: Cloud, keys: dict[str, str], calls: Any
 ) -> None:
     plan = applied(deployed)
@@ -432,6 +440,7 @@ def test_plan_when_what_is_there_is_under_no_key_of_the_stage_changes_it_in_plac
     assert summary(plan) == [
         ("drift", "encryption atoll-unit", "us-east-1"),
         *[("drift", f"archive {n}", r) for r in keys for n in ("atoll-unit", "atoll-unit-journal")],
+        *[("drift", f"bucket atoll-unit-ops-{deployed.account}-{r}", r) for r in keys],
     ]
     assert plan.changes[0].detail == (
         f"us-east-1 is {AWS_OWNED}, should be {keys['us-east-1']}; "

@@ -279,7 +279,7 @@ def test_destroy_leaves_nothing_and_provision_builds_everything_again(deployed: 
 def test_destroy_takes_what_answers_first_and_what_holds_data_last(deployed: Cloud) -> None:
     applied(unprotected(with_combined(deployed)))
     kinds = [step.resource.partition(" ")[0] for step in provision.plan(deployed, destroy=True).changes]
-    order = ["record", "alarm", "topic", "health-check", "zone", "archive", "replica", "table"]
+    order = ["record", "alarm", "topic", "health-check", "zone", "archive", "bucket", "replica", "table"]
     assert list(dict.fromkeys(kinds)) == order
 
 
@@ -400,6 +400,8 @@ def test_provision_when_each_writing_call_is_cut_in_turn_ends_at_keep_everywhere
     assert kinds.keys() >= {"table", "replica", "archive", "zone", "health-check", "record", "topic", "alarm"}
     # Each of seven checks is cut when it is made, when it is named, and when the next plan names it.
     assert (kinds["archive"], kinds["health-check"], kinds["record"], kinds["alarm"]) == (4, 21, 2, 4)
+    # And each bucket at each of its settings.
+    assert kinds["bucket"] >= 10
     assert {step.action for step in provision.plan(deployed).steps} == {"keep"}
     assert [check for check in provision.verify(deployed) if not check.ok] == []
     assert {slot: len(checks) for slot, checks in observe(deployed).health_checks.items()} == dict.fromkeys(
@@ -412,5 +414,5 @@ def test_destroy_when_each_writing_call_is_cut_in_turn_leaves_nothing(deployed: 
     cut = each_call_cut(deployed, calls, lambda: provision.plan(deployed, destroy=True))
     kinds = Counter(step.resource.partition(" ")[0] for step in cut)
     once = {"topic": 1, "zone": 1, "replica": 1, "table": 1}
-    assert kinds == once | {"record": 2, "alarm": 4, "health-check": 7, "archive": 4}
+    assert kinds == once | {"record": 2, "alarm": 4, "health-check": 7, "archive": 4, "bucket": 2}
     assert left(deployed) == []
