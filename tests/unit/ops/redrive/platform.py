@@ -1,5 +1,5 @@
-"""A stage whose dead-letter queues are fed as the platform's are, in moto's account. Lambda, SQS's move tasks and what a
-bus does with an event are answered here."""
+"""A stage whose dead-letter queues are fed as the platform's are, in moto's account. Lambda, SQS's move tasks and what
+a bus does with an event are answered here."""
 
 from __future__ import annotations
 
