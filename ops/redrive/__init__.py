@@ -8,8 +8,9 @@ A notebook calls ``found, seen = look(cloud, ...)``, ``plan(cloud, ..., looked=(
 ``prove(cloud, redriven.moved_keys)``.
 """
 
-from ops.redrive.apply import Redriven, apply
+from ops.redrive.apply import apply
 from ops.redrive.estimates import figures, targets_frame
+from ops.redrive.outcome import Redriven
 from ops.redrive.planning import look, plan
 from ops.redrive.proof import Proof, prove
 from ops.redrive.quarantined import frame as quarantine_frame

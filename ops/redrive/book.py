@@ -11,7 +11,7 @@ from typing import Any
 
 from ops import ledger
 from ops.aws import Cloud, caller
-from ops.bucket import Place, place
+from ops.bucket import place
 from ops.ledger import Entry, State
 from ops.plan import Plan
 
@@ -21,14 +21,15 @@ EARLIER = 100
 
 
 class Book:
-    """The entry of one plan. Written at once where its state changes, and else every few seconds.
+    """The entry of one plan, in the region of its first queue. Written where its state changes, and every few seconds.
 
     ``resumed``: an earlier run of the same plan did not come to its end.
     """
 
     def __init__(self, cloud: Cloud, plan: Plan, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._cloud, self._clock, self._lock = cloud, clock, threading.Lock()
-        self._place = place(cloud, plan.regions[0], plan.parameters.get("keep", ""))
+        region = str(next(step.after["region"] for step in plan.steps if step.action == "run"))
+        self._place = place(cloud, region, plan.parameters.get("keep", ""))
         earlier = ledger.read(cloud, self._place, plan.runbook, plan.token)
         self.resumed = earlier is not None and earlier.state != "done"
         self._before: dict[str, Any] = earlier.figures if earlier is not None and self.resumed else {}
@@ -39,7 +40,7 @@ class Book:
             token=plan.token,
             stage=plan.stage,
             account=plan.account,
-            region=plan.regions[0],
+            region=region,
             by=caller(cloud),
             started=earlier.started if earlier is not None and self.resumed else now,
             updated=now,
@@ -49,10 +50,6 @@ class Book:
         )
         self._written = clock()
         self.write("running")
-
-    @property
-    def place(self) -> Place:
-        return self._place
 
     def add(self, request_ids: Iterable[str]) -> None:
         """Keep the ids of invocations, by which their failures are known again."""

@@ -10,93 +10,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.aws import Cloud
-from ops.bucket import Place
 from ops.redrive import quarantine
-from ops.redrive.choice import Choice
 from ops.redrive.delivering import Delivered, Undelivered, deliver
 from ops.redrive.messages import Letter, Target
+from ops.redrive.orders import Orders, Tally
 from ops.redrive.queues import DeadLetterQueue
 from ops.redrive.rate import TokenBucket
-from ops.redrive.receiving import BATCH, Batch, Receivers, Seen, release
+from ops.redrive.receipts import Receipts
+from ops.redrive.receiving import BATCH, Batch, Receivers, Seen
 
-HIDDEN_S = 60
-WORKERS = 16
 RECEIVERS = 8
 # Refused one after the other, and the target takes nothing: the rest of the queue is spared the attempt.
 REFUSALS_IN_A_ROW = 50
-# Of the 120,000 messages that a queue hides at a time, whoever hides them.
-# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
-HELD = 100_000
-DELETE_ATTEMPTS = 3
 
-Second = Literal["quarantine", "leave", "redrive"]
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What to do with a queue's messages. ``limit``: to move at most, None for all. ``ours``: request ids of earlier
-    redrives' invocations, whose failures are second ones."""
-
-    choice: Choice
-    second: Second
-    place: Place
-    rate_per_s: int
-    limit: int | None = None
-    ours: frozenset[str] = frozenset()
-
-    @property
-    def hidden_s(self) -> int:
-        """How long a message stays hidden: the slower it goes, the longer those in hand wait for their turn."""
-        return HIDDEN_S + 120 // self.rate_per_s
-
-    @property
-    def threads(self) -> int:
-        """As many of each kind as the rate keeps busy."""
-        return max(1, min(WORKERS, self.rate_per_s // 25))
-
-
-@dataclass
-class Tally:
-    """What became of the messages of a pass so far.
-
-    Attributes
-    ----------
-    passed_over, left
-        Not chosen; chosen, and left because it failed before.
-    undelivered, untargeted
-        Chosen and still on the queue, by reason.
-    undeleted
-        Delivered or kept, and still on the queue: it will be delivered again.
-    """
-
-    seen: int = 0
-    moved: int = 0
-    quarantined: int = 0
-    passed_over: int = 0
-    left: int = 0
-    undeleted: int = 0
-    incomplete: str = ""
-    undelivered: Counter[str] = field(default_factory=Counter)
-    untargeted: Counter[str] = field(default_factory=Counter)
-
-    def figures(self) -> dict[str, Any]:
-        counts = {name: getattr(self, name) for name in ("seen", "moved", "quarantined", "passed_over", "left")}
-        return counts | {
-            "undelivered": dict(self.undelivered),
-            "untargeted": dict(self.untargeted),
-            "undeleted": self.undeleted,
-            "incomplete": self.incomplete,
-        }
+# Longer than SQS's counts take to settle after what was hidden is visible again, as a rule.
+SETTLE_S = 10
+_CROWDED = "more messages are in flight than SQS hides at a time: some may not have been seen"
 
 
 class Pass:
@@ -123,10 +57,8 @@ class Pass:
         self._over = threading.Event()  # of this queue only: its target takes nothing, or the limit is reached
         self._lock = threading.Lock()
         self._seen = Seen()
-        self._held: dict[str, str] = {}  # receipts of what is given back at the end
-        self._newer: dict[str, str] = {}  # receipts of what came a second time
+        self._receipts = Receipts(cloud, queue)
         self._until = 0.0  # by then, what an earlier run hid is visible again
-        self._undeleted: set[str] = set()
         self._late: set[str] = set()  # their time ran out before it was their turn
         self._waiting: dict[Target, Batch] = {}
         self._claimed = self._refused = 0
@@ -149,11 +81,12 @@ class Pass:
             receivers=min(RECEIVERS, self._orders.threads),
             stop=self._stop,
             seen=self._seen,
-            again=self._came_again,
-            over_limit=self._make_room,
-            over=self._is_over,
+            left=lambda letters: None,  # given back with all else
+            received=self._receipts.received,
+            over_limit=self._receipts.make_room,
+            over=lambda: time.monotonic() > self._until or self._receipts.all_there_is(),
         )
-        self._until = time.monotonic() + self._orders.hidden_s
+        self._until = time.monotonic() + self._orders.hidden_s + SETTLE_S
         batches = iter(receivers)
         try:
             for batch in batches:
@@ -169,8 +102,10 @@ class Pass:
             batches.close()  # type: ignore[attr-defined]
             self._send_on(lambda waiting: True)
             self._workers.shutdown(wait=True)
-            release(self._cloud, self._queue, list(self._held.values()))
-            self._tally.undeleted = len(self._undeleted)
+            self._receipts.settle()
+            self._tally.undeleted = self._receipts.undeleted
+            if self._receipts.crowded:
+                self._tally.incomplete = _CROWDED
             if self._late:
                 self._tally.incomplete = f"{len(self._late)} messages waited too long for their turn, and were left"
         if self._failure is not None:
@@ -188,21 +123,21 @@ class Pass:
         for letter in batch.letters:
             if not self._orders.choice.takes(letter, now):
                 self._tally.passed_over += 1
-                self._hold(letter)
+                self._receipts.hold([letter])
             elif self._failed_before(letter) and self._orders.second != "redrive":
                 if self._orders.second == "quarantine" and self._claim():
                     again.append(letter)
                 else:
                     self._tally.left += self._orders.second == "leave"
-                    self._hold(letter)
+                    self._receipts.hold([letter])
             elif letter.target is None:
                 self._tally.untargeted[letter.why_not or "no target is known"] += 1
-                self._hold(letter)
+                self._receipts.hold([letter])
             elif self._claim():
                 waiting = self._waiting.setdefault(letter.target, Batch([], batch.asked))
                 waiting.letters.append(letter)
             else:
-                self._hold(letter)
+                self._receipts.hold([letter])
         if again:
             self._give_to(self._quarantine, Batch(again, batch.asked))
 
@@ -233,14 +168,14 @@ class Pass:
         else:
             self._workers.submit(self._work, work, batch).add_done_callback(lambda done: self._room.release())
             return
-        self._hold(*batch.letters)
+        self._receipts.hold(batch.letters)
 
     # --- in the workers' threads -----------------------------------------------------------------------------------
 
     def _work(self, work: Callable[[Batch], None], batch: Batch) -> None:
         try:
             if self._stop.is_set() or self._failure is not None:
-                self._hold(*batch.letters)
+                self._receipts.hold(batch.letters)
             else:
                 work(batch)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that runs the pass
@@ -251,13 +186,14 @@ class Pass:
     def _move(self, batch: Batch) -> None:
         letters = batch.letters
         if not self._rate.take(len(letters), self._stop):
-            self._hold(*letters)
+            self._receipts.hold(letters)
             return
         if self._waited(batch, 2):
             # They may be visible again by the time that they would be deleted. They come again, with new receipts.
             with self._lock:
-                self._late |= {letter.message_id for letter in letters}
+                self._late.update(letter.message_id for letter in letters)
                 self._claimed -= len(letters)
+            self._receipts.forget(letters)
             for letter in letters:
                 self._seen.forget(letter.message_id)
             return
@@ -267,7 +203,7 @@ class Pass:
             with self._lock:
                 self._tally.moved += len(delivered)
                 self._refused = 0
-            self._delete([one.letter for one in delivered])
+            self._receipts.delete(one.letter.message_id for one in delivered)
         if undelivered:
             self._keep_back(undelivered)
 
@@ -278,13 +214,13 @@ class Pass:
                 quarantine.keep(self._cloud, self._orders.place, letter)
                 kept.append(letter)
         finally:
-            self._hold(*batch.letters[len(kept) :])
+            self._receipts.hold(batch.letters[len(kept) :])
             with self._lock:
                 self._tally.quarantined += len(kept)
-            self._delete(kept)
+            self._receipts.delete(letter.message_id for letter in kept)
 
     def _keep_back(self, undelivered: Sequence[Undelivered]) -> None:
-        self._hold(*(one.letter for one in undelivered))
+        self._receipts.hold(one.letter for one in undelivered)
         with self._lock:
             for one in undelivered:
                 self._tally.undelivered[f"{one.code}: {one.message}"[:200]] += 1
@@ -294,77 +230,8 @@ class Pass:
                 self._tally.incomplete = f"{self._refused} in a row were not taken: {last.code}: {last.message}"
                 self._over.set()
 
-    def _delete(self, letters: Sequence[Letter]) -> None:
-        """Take messages off the queue; those that stay although they should not are remembered, to go the next time."""
-        with self._lock:
-            waiting = {letter.message_id: self._newer.pop(letter.message_id, letter.receipt) for letter in letters}
-        for _ in range(DELETE_ATTEMPTS):
-            if not waiting:
-                return
-            waiting = self._not_deleted(waiting)
-        with self._lock:
-            self._undeleted |= waiting.keys()
-
-    def _not_deleted(self, receipts: Mapping[str, str]) -> dict[str, str]:
-        ids = list(receipts)
-        entries: list[Any] = [{"Id": str(n), "ReceiptHandle": receipts[one]} for n, one in enumerate(ids)]
-        try:
-            answer = self._cloud.client("sqs", self._queue.region).delete_message_batch(
-                QueueUrl=self._queue.url, Entries=entries
-            )
-        except (ClientError, BotoCoreError):
-            return dict(receipts)
-        gone = {ids[int(one["Id"])] for one in answer.get("Successful", [])}
-        with self._lock:
-            return {one: self._newer.pop(one, receipt) for one, receipt in receipts.items() if one not in gone}
-
     # --- in any thread ---------------------------------------------------------------------------------------------
 
     def _waited(self, batch: Batch, part: int) -> bool:
         """Whether that part (2: half) of the time is over that these messages are hidden for."""
         return time.monotonic() - batch.asked > self._orders.hidden_s / part
-
-    def _is_over(self) -> bool:
-        """Whether nobody else hides messages of the queue; what a run that was killed had in hand appears in time."""
-        if time.monotonic() > self._until:
-            return True
-        try:
-            answer = self._cloud.client("sqs", self._queue.region).get_queue_attributes(
-                QueueUrl=self._queue.url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
-            )
-        except (ClientError, BotoCoreError):
-            return True
-        hidden = int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
-        with self._lock:
-            return hidden <= len(self._held) + len(self._undeleted)
-
-    def _hold(self, *letters: Letter) -> None:
-        with self._lock:
-            for letter in letters:
-                self._held[letter.message_id] = self._newer.pop(letter.message_id, letter.receipt)
-            crowded = len(self._held) > HELD
-        if crowded:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Give back the half that was held longest: SQS hides no more messages of this queue."""
-        with self._lock:
-            oldest = [(one, self._held[one]) for one in list(self._held)[: len(self._held) // 2]]
-            for one, _ in oldest:
-                del self._held[one]
-            self._tally.incomplete = (
-                "more messages are not chosen than SQS hides at a time: some may not have been seen"
-            )
-        release(self._cloud, self._queue, [receipt for _, receipt in oldest])
-
-    def _came_again(self, letters: Sequence[Letter]) -> None:
-        gone = []
-        with self._lock:
-            for letter in letters:
-                self._newer[letter.message_id] = letter.receipt
-                if letter.message_id in self._held:
-                    self._held[letter.message_id] = self._newer.pop(letter.message_id)
-                elif letter.message_id in self._undeleted:
-                    self._undeleted.discard(letter.message_id)
-                    gone.append(letter)
-        self._delete(gone)

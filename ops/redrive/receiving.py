@@ -8,6 +8,7 @@ in or give back meanwhile; what was received and not handed out is given back.
 
 from __future__ import annotations
 
+import functools
 import queue as fifo
 import threading
 import time
@@ -72,10 +73,11 @@ class Seen:
 class Receivers:
     """Threads that receive, and the few batches that wait to be taken from them.
 
-    ``again`` is told of messages that come a second time, with their new receipt: they were given back, or their time
-    ran out. ``over_limit`` is called when so many messages are hidden that SQS hides no more (120,000 of a queue).
-    ``over`` is asked, when nothing comes any more, whether that is all; until it is, they go on asking. Batches without
-    messages are handed out while there is nothing else.
+    ``received`` is told of all that comes, in the thread that it comes to: of new messages, and of those that come
+    again with a new receipt, because they were given back or their time ran out; only the new ones are handed out.
+    ``left`` gets what nobody took. ``over_limit`` is called when so many messages are hidden that SQS hides no more
+    (120,000 of a queue). ``over`` is asked, when nothing comes any more, whether that is all; until it is, they go on
+    asking. Batches without messages are handed out while there is nothing else.
     """
 
     def __init__(
@@ -87,12 +89,14 @@ class Receivers:
         receivers: int,
         stop: threading.Event,
         seen: Seen,
-        again: Callable[[Sequence[Letter]], None] = lambda letters: None,
+        left: Callable[[Sequence[Letter]], None],
+        received: Callable[[Sequence[Letter]], None] = lambda letters: None,
         over_limit: Callable[[], None] = lambda: None,
         over: Callable[[], bool] = lambda: True,
     ) -> None:
         self._cloud, self._queue, self._hidden_s, self._stop = cloud, queue, hidden_s, stop
-        self._seen, self._again, self._over_limit, self._over = seen, again, over_limit, over
+        self._seen, self._left, self._received = seen, left, received
+        self._over_limit, self._over = over_limit, over
         self._ready: fifo.Queue[Batch] = fifo.Queue(maxsize=receivers)
         self._ended = threading.Event()  # there is no more to receive
         self._closed = threading.Event()  # nobody takes anything any more
@@ -131,24 +135,17 @@ class Receivers:
         with suppress(fifo.Empty):
             while True:
                 left += self._ready.get_nowait().letters
-        self._return(left)
-
-    def _return(self, letters: Sequence[Letter]) -> None:
-        """Give back what nobody took, to come again."""
-        for letter in letters:
-            self._seen.forget(letter.message_id)
-        give_back(self._cloud, self._queue, letters)
+        if left:
+            self._left(left)
 
     def _receive_until_done(self) -> None:
         try:
             while not (self._ended.is_set() or self._stop.is_set()):
                 asked = time.monotonic()
                 new, repeated = self._receive()
-                if repeated:
-                    self._again(repeated)
-                self._count(len(new), len(repeated))
+                self._count(len(new), repeated)
                 if new and not self._hand_over(Batch(new, asked)):
-                    self._return(new)
+                    self._left(new)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that iterates
             self._failure = self._failure or error
             self._ended.set()
@@ -160,12 +157,13 @@ class Receivers:
                 return True
         return False
 
-    def _receive(self) -> tuple[list[Letter], list[Letter]]:
-        raw = self._ask()
-        letters = [read(message, self._queue) for message in raw]
+    def _receive(self) -> tuple[list[Letter], int]:
+        """The new messages of one receive, and how many came again."""
+        letters = [read(message, self._queue) for message in self._ask()]
+        if letters:
+            self._received(letters)
         new = [letter for letter in letters if self._seen.add(letter.message_id)]
-        fresh = {id(letter) for letter in new}
-        return new, [letter for letter in letters if id(letter) not in fresh]
+        return new, len(letters) - len(new)
 
     def _ask(self) -> Sequence[Any]:
         for _ in range(OVER_LIMIT_WAITS):
@@ -219,20 +217,38 @@ def stream(
     Raises:
         ClientError | BotoCoreError: the queue could not be read.
     """
-    given = 0
-    found = iter(Receivers(cloud, queue, hidden_s=hidden_s, receivers=receivers, stop=stop, seen=Seen()))
+    given, first = 0, Seen()
+    excess: list[str] = []
+
+    def received(letters: Sequence[Letter]) -> None:
+        # What comes again is handed out no more, and whoever has it has a receipt that is good for nothing.
+        excess.extend(letter.receipt for letter in letters if not first.add(letter.message_id))
+
+    left = functools.partial(give_back, cloud, queue)
+    found = iter(
+        Receivers(
+            cloud,
+            queue,
+            hidden_s=hidden_s,
+            receivers=receivers,
+            stop=stop,
+            seen=Seen(),
+            left=left,
+            received=received,
+        )
+    )
     try:
         for letters, _ in found:
             room = len(letters) if not limit else limit - given
             given += len(letters[:room])
-            if letters[room:]:
-                give_back(cloud, queue, letters[room:])
+            excess += [letter.receipt for letter in letters[room:]]
             if letters[:room]:
                 yield letters[:room]
             if limit and given >= limit:
                 return
     finally:
         found.close()  # type: ignore[attr-defined]
+        release(cloud, queue, excess)
 
 
 def give_back(cloud: Cloud, queue: DeadLetterQueue, letters: Sequence[Letter]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from ops.local.emulator import workerlog
 from ops.local.emulator.alarms import Alarms
 from ops.local.emulator.apis import Apis
+from ops.local.emulator.archives import Archives
 from ops.local.emulator.compatibility import owner_of
 from ops.local.emulator.conditions import Conditions
 from ops.local.emulator.control import PREFIX, Control
@@ -24,7 +25,9 @@ from ops.local.emulator.healthchecks import HealthChecks
 from ops.local.emulator.lambdas import Lambdas
 from ops.local.emulator.metrics import Metrics
 from ops.local.emulator.outages import Outages
+from ops.local.emulator.queues import Queues
 from ops.local.emulator.replacements import REPLACEMENTS
+from ops.local.emulator.replays import Replays
 from ops.local.emulator.rules import RuleTargets
 from ops.local.emulator.tables import GlobalTables
 from ops.local.emulator.userpools import UserPools
@@ -44,6 +47,9 @@ class Emulator:
         self.tables = GlobalTables(lag_ms, self.metrics.replication)
         self.outages = Outages(self.tables.change)
         self.rules = RuleTargets(self.outages, self.metrics.rule)
+        self.archives = Archives(self.metrics.rule)
+        self.replays = Replays()
+        self.queues = Queues()
         self.lambdas = Lambdas(self.outages, self.metrics)
         self.workerlog = workerlog  # plain functions: they become methods of the emulator's workers
         self.apis = Apis(self.outages, self.metrics)
@@ -58,11 +64,13 @@ class Emulator:
             metrics=self.metrics,
             tables=self.tables,
             rules=self.rules,
+            replays=self.replays,
             faults_changed=self.fis.experiments.wake,
         )
         self._ministack = importlib.import_module("ministack.app").app
         self._on_tick: tuple[Callable[[], None], ...] = (
             self.rules.tick,
+            lambda: self.queues.tasks.tick(TICK_S),
             lambda: self.metrics.tick(time.time()),
             lambda: self.alarms.tick(time.time()),
         )
