@@ -345,6 +345,50 @@ def _replay_changes(names: Names) -> Iterator[Grant]:
     yield Grant("KeysHeard", ("s3:GetObject", "s3:PutObject"), heard, why, changes=True)
 
 
+def _redrive(names: Names) -> Iterator[Grant]:
+    """Who feeds the DLQs, what is in them, and whether what failed would take it now."""
+    stage = names.stage
+    yield Grant("Buses", ("events:DescribeEventBus",), names.everywhere("events", *_of_buses(names)))
+    functions = names.everywhere("lambda", *(f"function:{stage.function(one)}" for one in stage.function_names))
+    actions = ("lambda:GetFunctionConfiguration", "lambda:ListFunctionEventInvokeConfigs")
+    yield Grant("FailureDestinations", actions, functions)
+    yield Grant("Mappings", ("lambda:ListEventSourceMappings",), ("*",), NO_RESOURCE)
+    yield Grant("Queues", ("sqs:ListQueues",), ("*",), NO_RESOURCE)
+    why = "every queue of the stage is asked which DLQ it has"
+    asked = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+    yield Grant("RedrivePolicies", asked, names.everywhere("sqs", f"{stage.prefix}-*"), why)
+    dlqs = names.everywhere("sqs", *stage.dlqs)
+    yield Grant("LookIntoDlqs", ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"), dlqs)
+    yield from _keys(names, "MessagesKey", ("kms:Decrypt",), behind="sqs:ReceiveMessage")
+    why = "a message's key is its queue, its day and its id"
+    yield Grant("Quarantined", ("s3:GetObject",), names.kept(f"{QUARANTINE}/*"), why)
+    yield from _redrive_changes(names)
+
+
+def _redrive_changes(names: Names) -> Iterator[Grant]:
+    """Each message to what failed with it, off its DLQ, and the proof."""
+    stage = names.stage
+    dlqs = names.everywhere("sqs", *stage.dlqs)
+    yield Grant("EmptyDlqs", ("sqs:DeleteMessage",), dlqs, changes=True)
+    queues = names.everywhere("sqs", *(stage.queue(one) for one in stage.processor_names))
+    yield Grant("ToQueues", ("sqs:SendMessage",), queues, changes=True)
+    using = ("kms:Decrypt", "kms:GenerateDataKey")
+    yield from _keys(names, "SendKey", using, behind="sqs:SendMessage", changes=True)
+    functions = names.everywhere("lambda", *(f"function:{stage.function(one)}" for one in stage.function_names))
+    yield Grant("ToFunctions", ("lambda:InvokeFunction",), functions, changes=True)
+    yield Grant("ToBuses", ("events:PutEvents",), names.everywhere("events", *_of_buses(names)), changes=True)
+    tasks = ("sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:CancelMessageMoveTask")
+    moved = names.everywhere("sqs", *(stage.dlq(one) for one in stage.processor_names))
+    yield Grant("MoveTasks", tasks, moved, changes=True)
+    table = names.everywhere("dynamodb", names.table)
+    yield Grant("Proof", ("dynamodb:BatchGetItem", "dynamodb:Query"), table, changes=True)
+    yield from _keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:BatchGetItem", changes=True)
+
+
+def _of_buses(names: Names) -> list[str]:
+    return [f"event-bus/{bus}" for bus in names.buses]
+
+
 def _provision(names: Names) -> Iterator[Grant]:
     actions = ("dynamodb:DescribeTimeToLive", "dynamodb:DescribeContinuousBackups")
     yield Grant("TableSettings", actions, names.everywhere("dynamodb", names.table))
@@ -648,6 +692,7 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
     "metrics": (_opening, _stack, _metrics),
     "parity": (_opening, _stack, _archives_of_a_bus, _archives, _rules, _parity),
     "provision": (_opening, _stack, _tables, _archives, _records, _provision, _provision_changes),
+    "redrive": (_opening, _rules, _metrics, _alarms, _ledger("redrive"), _quarantine, _for_apply(_tables), _redrive),
     "replay": (
         _opening,
         _archives_of_a_bus,
