@@ -14,6 +14,7 @@ from typing import Any
 from ops.local.emulator import workerlog
 from ops.local.emulator.alarms import Alarms
 from ops.local.emulator.apis import Apis
+from ops.local.emulator.archives import Archives
 from ops.local.emulator.compatibility import owner_of
 from ops.local.emulator.conditions import Conditions
 from ops.local.emulator.control import PREFIX, Control
@@ -25,6 +26,7 @@ from ops.local.emulator.lambdas import Lambdas
 from ops.local.emulator.metrics import Metrics
 from ops.local.emulator.outages import Outages
 from ops.local.emulator.replacements import REPLACEMENTS
+from ops.local.emulator.replays import Replays
 from ops.local.emulator.rules import RuleTargets
 from ops.local.emulator.tables import GlobalTables
 from ops.local.emulator.userpools import UserPools
@@ -44,6 +46,8 @@ class Emulator:
         self.tables = GlobalTables(lag_ms, self.metrics.replication)
         self.outages = Outages(self.tables.change)
         self.rules = RuleTargets(self.outages, self.metrics.rule)
+        self.archives = Archives(self.metrics.rule)
+        self.replays = Replays()
         self.lambdas = Lambdas(self.outages, self.metrics)
         self.workerlog = workerlog  # plain functions: they become methods of the emulator's workers
         self.apis = Apis(self.outages, self.metrics)
@@ -58,6 +62,7 @@ class Emulator:
             metrics=self.metrics,
             tables=self.tables,
             rules=self.rules,
+            replays=self.replays,
             faults_changed=self.fis.experiments.wake,
         )
         self._ministack = importlib.import_module("ministack.app").app

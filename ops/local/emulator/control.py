@@ -11,6 +11,7 @@ from ops.local.emulator.gateway import Receive, Send
 from ops.local.emulator.metrics import Metrics
 from ops.local.emulator.outages import Outages
 from ops.local.emulator.replacements import MINISTACK_VERSION, REPLACEMENTS
+from ops.local.emulator.replays import Replays
 from ops.local.emulator.replication import ReplicationLog
 from ops.local.emulator.rules import RuleTargets
 from ops.local.emulator.tables import GlobalTables
@@ -38,6 +39,7 @@ class Control:
         metrics: Metrics,
         tables: GlobalTables,
         rules: RuleTargets,
+        replays: Replays,
         faults_changed: Callable[[], None],
     ) -> None:
         self._cloud_id = cloud_id
@@ -45,11 +47,13 @@ class Control:
         self._faults_changed = faults_changed
         self._metrics = metrics
         self._tables = tables
+        self._replays = replays
         self._views: dict[str, Callable[[], dict[str, Any]]] = {
             "/_atoll/status": self._status,
             "/_atoll/replication": tables.state,
             "/_atoll/replication/idle": self._idle,
             "/_atoll/deliveries": rules.state,
+            "/_atoll/replays": replays.state,
             "/_atoll/faults": outages.state,
         }
 
@@ -87,6 +91,9 @@ class Control:
             case "PATCH", "/_atoll/replication":
                 self._change_links(body)
                 return self._tables.state()
+            case "PATCH", "/_atoll/replays":
+                self._replays.events_per_s = _pace(body)
+                return self._replays.state()
             case "PUT", "/_atoll/faults":
                 self._break(_field(body, "faults", list))
                 return self._outages.state()
@@ -140,6 +147,17 @@ class Control:
                     log.heal(one, other)
 
         self._tables.change(change)
+
+
+def _pace(body: dict[str, Any]) -> float | None:
+    if set(body) != {"events_per_s"}:
+        raise ControlError(400, "events_per_s: missing, or not alone; null: no limit, 0: replays stand still")
+    pace = body["events_per_s"]
+    if pace is None:
+        return None
+    if isinstance(pace, bool) or not isinstance(pace, (int, float)) or pace < 0:
+        raise ControlError(400, f"events_per_s: expected a number, 0 or more, or null, not {pace!r}")
+    return float(pace)
 
 
 def _field(body: dict[str, Any], name: str, kind: type) -> Any:

@@ -120,6 +120,58 @@ REPLACEMENTS = (
         "tests/local/test_local_cloud.py::test_rule_with_a_bus_of_another_region_delivers_with_the_same_id",
     ),
     Replacement(
+        "services.eventbridge._put_events",
+        ("data", "allow_aws_source"),
+        "An event has the time that its entry gives; ministack takes the present. Archives are replayed by that time.",
+        "archives.put_events",
+        "tests/local/test_played_recovery.py::test_replay_takes_the_window_by_the_time_of_the_events_minute_by_minute",
+    ),
+    Replacement(
+        "services.eventbridge._archive_event",
+        ("event", "view"),
+        "An archive counts its bytes, takes no replayed event, also not one that a rule brought to another bus, and "
+        "its managed rule has metrics. ministack counts no bytes, archives the latter, and publishes nothing.",
+        "archives.keep",
+        "tests/local/test_played_recovery.py::test_archive_counts_events_and_bytes_and_its_rule_has_metrics",
+    ),
+    Replacement(
+        "services.eventbridge._describe_archive",
+        ("data",),
+        "No API shows the events of an archive; ministack answers with all of them, megabytes for some thousands.",
+        "archives.describe",
+        "tests/unit/local/emulator/test_archives.py::test_description_of_an_archive_does_not_hold_its_events",
+    ),
+    Replacement(
+        "services.eventbridge._start_replay",
+        ("data",),
+        "A replay takes a while, goes minute by minute, reaches only the rules that FilterArns names, says how far it "
+        "is, and is one of ten at most. ministack ignores FilterArns, the order and the limit, and tells no progress.",
+        "replays.start",
+        "tests/local/test_played_recovery.py::test_replay_reaches_only_the_rules_that_filter_arns_names",
+    ),
+    Replacement(
+        "services.eventbridge._describe_replay",
+        ("data",),
+        "Answers from a copy of the record that the replay under way changes.",
+        "replays.describe",
+        "tests/local/test_played_recovery.py::test_replay_shows_its_progress_and_cancelling_it_stops_delivery",
+    ),
+    Replacement(
+        "services.eventbridge._list_replays",
+        ("data",),
+        "The list comes in pages and says of each replay how far it is; ministack's ends at state and start.",
+        "replays.list_replays",
+        "tests/local/test_played_recovery.py::test_eleventh_replay_under_way_is_refused",
+    ),
+    Replacement(
+        "services.eventbridge._cancel_replay",
+        ("data",),
+        "A cancelled replay delivers nothing more, and only one that is starting or running can be cancelled. "
+        "ministack's says CANCELLED and goes on.",
+        "replays.cancel",
+        "tests/local/test_played_recovery.py::test_replay_shows_its_progress_and_cancelling_it_stops_delivery",
+    ),
+    Replacement(
         "services.cognito._create_user_pool",
         ("data",),
         "A stage file names the issuer of its tokens before there is one. Cognito draws a pool's id at random; here it "

@@ -1,0 +1,200 @@
+"""What a replay and a redrive need, as AWS does it: archives, replays, dead-letter queues and the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from ops.local import cloud as local_cloud
+from ops.local.cloud import LocalCloud
+from ops.local.processes import choose_port
+from tests.local.platform import Aws, stage_on, wait_until
+
+US = "us-east-1"
+ARN = f"arn:aws:events:{US}:000000000000"
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+START_S = int(START.timestamp())
+
+
+@dataclass
+class Recovery:
+    """A running cloud; each test makes a bus and queues of its own."""
+
+    cloud: LocalCloud
+    aws: Aws
+
+    @property
+    def events(self) -> Any:
+        return self.aws("events", US)
+
+    def bus(self, name: str, *rules: str) -> None:
+        """A bus with an archive and rules for all events, each with a queue, all named after it."""
+        self.events.create_event_bus(Name=name)
+        self.events.create_archive(ArchiveName=name, EventSourceArn=f"{ARN}:event-bus/{name}")
+        for rule in rules:
+            pattern = json.dumps({"source": ["shop"]})
+            arn = self.events.put_rule(Name=rule, EventBusName=name, EventPattern=pattern)["RuleArn"]
+            queue = self.aws.queue(US, f"{name}-{rule}", arn)
+            self.events.put_targets(Rule=rule, EventBusName=name, Targets=[{"Id": "q", "Arn": queue}])
+
+    def put(self, bus: str, count: int, *, spacing_s: int) -> None:
+        """``count`` events, ``spacing_s`` apart from ``START`` on."""
+        entries = [
+            {
+                "Source": "shop",
+                "DetailType": "order",
+                "Detail": json.dumps({"number": number}),
+                "EventBusName": bus,
+                "Time": datetime.fromtimestamp(START_S + number * spacing_s, UTC),
+            }
+            for number in range(count)
+        ]
+        for first in range(0, count, 10):
+            answer = self.events.put_events(Entries=entries[first : first + 10])
+            assert answer["FailedEntryCount"] == 0
+
+    def start(self, name: str, bus: str, *, end_s: int = 86400, rules: tuple[str, ...] = ()) -> None:
+        destination: dict[str, Any] = {"Arn": f"{ARN}:event-bus/{bus}"}
+        if rules:
+            destination["FilterArns"] = [f"{ARN}:rule/{bus}/{rule}" for rule in rules]
+        self.events.start_replay(
+            ReplayName=name,
+            EventSourceArn=f"{ARN}:archive/{bus}",
+            EventStartTime=START,
+            EventEndTime=datetime.fromtimestamp(START_S + end_s, UTC),
+            Destination=destination,
+        )
+
+    def replay(self, name: str, state: str) -> dict[str, Any]:
+        """The description of a replay once it is in ``state``."""
+        return dict(
+            wait_until(
+                lambda: next((d for d in [self.events.describe_replay(ReplayName=name)] if d["State"] == state), None),
+                f"replay {name} to be {state}",
+            )
+        )
+
+    def pace(self, events_per_s: float | None) -> None:
+        changed = httpx.patch(f"{self.cloud.emulator_url}/_atoll/replays", json={"events_per_s": events_per_s})
+        assert changed.json()["events_per_s"] == events_per_s
+
+    def url(self, queue: str) -> str:
+        return str(self.aws("sqs", US).get_queue_url(QueueName=queue)["QueueUrl"])
+
+    def taken(self, queue: str) -> list[dict[str, Any]]:
+        """All messages of a queue in its order, which are deleted."""
+        sqs, url, messages = self.aws("sqs", US), self.url(queue), []
+        while batch := sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+        ).get("Messages"):
+            messages += batch
+            for message in batch:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return messages
+
+    def numbers(self, queue: str) -> list[int]:
+        return [json.loads(message["Body"])["detail"]["number"] for message in self.taken(queue)]
+
+
+@pytest.fixture(scope="module")
+def recovery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recovery]:
+    state_dir = tmp_path_factory.mktemp("cloud")
+    cloud = local_cloud.up(stage_on(choose_port(0, {0})), state_dir=state_dir)
+    aws = Aws(cloud)
+    try:
+        yield Recovery(cloud, aws)
+    finally:
+        aws.close()
+        local_cloud.down(state_dir=state_dir)
+
+
+@pytest.fixture(autouse=True)
+def at_full_pace(recovery: Recovery) -> Iterator[None]:
+    yield
+    recovery.pace(None)
+
+
+def test_archive_counts_events_and_bytes_and_its_rule_has_metrics(recovery: Recovery) -> None:
+    recovery.bus("counted")
+    recovery.put("counted", 12, spacing_s=1)
+    archive = recovery.events.describe_archive(ArchiveName="counted")
+    assert archive["EventCount"] == 12
+    assert archive["SizeBytes"] > 12 * 30
+    dimensions = {"EventBusName": "counted", "RuleName": "Events-Archive-counted"}
+    for metric in ("Invocations", "MatchedEvents"):
+        wait_until(lambda metric=metric: recovery.aws.metric_sum(US, "AWS/Events", metric, dimensions) == 12, metric)
+
+
+def test_replay_takes_the_window_by_the_time_of_the_events_minute_by_minute(recovery: Recovery) -> None:
+    recovery.bus("window", "all")
+    recovery.put("window", 60, spacing_s=5)
+    assert len(recovery.taken("window-all")) == 60
+    recovery.start("window", "window", end_s=240)
+    done = recovery.replay("window", "COMPLETED")
+    assert done["ReplayEndTime"] >= done["ReplayStartTime"]
+    messages = [json.loads(message["Body"]) for message in recovery.taken("window-all")]
+    assert {message["replay-name"] for message in messages} == {"window"}
+    numbers = [message["detail"]["number"] for message in messages]
+    assert sorted(numbers) == list(range(48))
+    minutes = [number // 12 for number in numbers]
+    assert minutes == sorted(minutes)
+    assert numbers != sorted(numbers)
+    assert recovery.events.describe_archive(ArchiveName="window")["EventCount"] == 60
+
+
+def test_replay_reaches_only_the_rules_that_filter_arns_names(recovery: Recovery) -> None:
+    recovery.bus("chosen", "one", "other")
+    recovery.put("chosen", 5, spacing_s=1)
+    for rule in ("one", "other"):
+        recovery.taken(f"chosen-{rule}")
+    recovery.start("chosen", "chosen", rules=("one",))
+    recovery.replay("chosen", "COMPLETED")
+    assert len(recovery.taken("chosen-one")) == 5
+    assert recovery.taken("chosen-other") == []
+
+
+def test_replay_shows_its_progress_and_cancelling_it_stops_delivery(recovery: Recovery) -> None:
+    recovery.bus("slow", "all")
+    recovery.put("slow", 60, spacing_s=60)
+    recovery.taken("slow-all")
+    recovery.pace(30)
+    recovery.start("slow", "slow")
+
+    def reached() -> Any:
+        return recovery.events.describe_replay(ReplayName="slow").get("EventLastReplayedTime")
+
+    first = wait_until(reached, "the first event")
+    later = wait_until(lambda: (now := reached()) > first and now, "progress")
+    assert START <= first < later
+    assert recovery.events.cancel_replay(ReplayName="slow")["State"] == "CANCELLING"
+    last = recovery.replay("slow", "CANCELLED")["EventLastReplayedTime"]
+    assert sorted(recovery.numbers("slow-all")) == list(range((int(last.timestamp()) - START_S) // 60 + 1))
+    with pytest.raises(ClientError, match="IllegalStatusException"):
+        recovery.events.cancel_replay(ReplayName="slow")
+
+
+def test_eleventh_replay_under_way_is_refused(recovery: Recovery) -> None:
+    recovery.bus("many")
+    recovery.put("many", 1, spacing_s=1)
+    recovery.pace(0)
+    for number in range(10):
+        recovery.start(f"many-{number}", "many")
+    with pytest.raises(ClientError, match="LimitExceededException"):
+        recovery.start("many-10", "many")
+    listed = recovery.events.list_replays(NamePrefix="many-", Limit=4)
+    assert [one["ReplayName"] for one in listed["Replays"]] == [f"many-{number}" for number in range(4)]
+    assert "NextToken" in listed
+    recovery.pace(None)
+    recovery.replay("many-9", "COMPLETED")
+    recovery.start("many-10", "many")
+    recovery.replay("many-10", "COMPLETED")
