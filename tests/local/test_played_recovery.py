@@ -198,3 +198,75 @@ def test_eleventh_replay_under_way_is_refused(recovery: Recovery) -> None:
     recovery.replay("many-9", "COMPLETED")
     recovery.start("many-10", "many")
     recovery.replay("many-10", "COMPLETED")
+
+
+def test_pattern_is_tried_on_an_event_and_a_broken_one_is_refused(recovery: Recovery) -> None:
+    event = json.dumps(
+        {
+            "id": "1",
+            "account": "000000000000",
+            "source": "shop",
+            "time": "2026-03-01T12:00:00Z",
+            "region": US,
+            "resources": [],
+            "detail-type": "order",
+            "detail": {"event": {"type": "order.placed"}},
+            "replay-name": "atoll-replay-1",
+        }
+    )
+
+    def matches(pattern: dict[str, Any]) -> bool:
+        return bool(recovery.events.test_event_pattern(EventPattern=json.dumps(pattern), Event=event)["Result"])
+
+    assert matches({"detail": {"event": {"type": [{"prefix": "order."}]}}, "replay-name": [{"prefix": "atoll-"}]})
+    assert not matches({"replay-name": [{"exists": False}]})
+    with pytest.raises(ClientError, match="InvalidEventPatternException"):
+        matches({"source": "shop"})
+
+
+def dead_letters(recovery: Recovery, name: str, count: int) -> str:
+    """The ARN of a DLQ with ``count`` messages that were received once from the queue ``name``."""
+    sqs = recovery.aws("sqs", US)
+    dlq = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dlq, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
+    attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    for number in range(count):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    while sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        pass
+    return str(arn)
+
+
+def test_move_task_brings_dead_letters_back_to_their_queue_as_new_messages(recovery: Recovery) -> None:
+    sqs, arn = recovery.aws("sqs", US), dead_letters(recovery, "work", 12)
+    (source,) = sqs.list_dead_letter_source_queues(QueueUrl=recovery.url("work-dead"))["queueUrls"]
+    assert source == recovery.url("work")
+    seen = sqs.receive_message(
+        QueueUrl=recovery.url("work-dead"), VisibilityTimeout=0, MessageSystemAttributeNames=["All"]
+    )["Messages"][0]
+    assert seen["Attributes"]["DeadLetterQueueSourceArn"].endswith(":work")
+    sqs.set_queue_attributes(QueueUrl=source, Attributes={"VisibilityTimeout": "30"})
+    sqs.start_message_move_task(SourceArn=arn)
+    with pytest.raises(ClientError, match="InvalidParameterValue"):
+        sqs.start_message_move_task(SourceArn=arn)
+    wait_until(
+        lambda: sqs.list_message_move_tasks(SourceArn=arn)["Results"][0]["Status"] == "COMPLETED", "the task to end"
+    )
+    back = recovery.taken("work")
+    assert sorted(int(message["Body"]) for message in back) == list(range(12))
+    assert {message["Attributes"]["ApproximateReceiveCount"] for message in back} == {"1"}
+    assert recovery.taken("work-dead") == []
+
+
+def test_move_task_that_is_cancelled_leaves_the_rest_in_the_dlq(recovery: Recovery) -> None:
+    sqs, arn = recovery.aws("sqs", US), dead_letters(recovery, "slowly", 12)
+    handle = sqs.start_message_move_task(SourceArn=arn, MaxNumberOfMessagesPerSecond=2)["TaskHandle"]
+    wait_until(
+        lambda: sqs.list_message_move_tasks(SourceArn=arn)["Results"][0]["ApproximateNumberOfMessagesMoved"], "progress"
+    )
+    moved = sqs.cancel_message_move_task(TaskHandle=handle)["ApproximateNumberOfMessagesMoved"]
+    (task,) = sqs.list_message_move_tasks(SourceArn=arn, MaxResults=10)["Results"]
+    assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("CANCELLED", moved)
+    assert len(recovery.taken("slowly-dead")) == 12 - moved > 0

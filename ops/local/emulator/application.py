@@ -25,6 +25,7 @@ from ops.local.emulator.healthchecks import HealthChecks
 from ops.local.emulator.lambdas import Lambdas
 from ops.local.emulator.metrics import Metrics
 from ops.local.emulator.outages import Outages
+from ops.local.emulator.queues import Queues
 from ops.local.emulator.replacements import REPLACEMENTS
 from ops.local.emulator.replays import Replays
 from ops.local.emulator.rules import RuleTargets
@@ -48,6 +49,7 @@ class Emulator:
         self.rules = RuleTargets(self.outages, self.metrics.rule)
         self.archives = Archives(self.metrics.rule)
         self.replays = Replays()
+        self.queues = Queues()
         self.lambdas = Lambdas(self.outages, self.metrics)
         self.workerlog = workerlog  # plain functions: they become methods of the emulator's workers
         self.apis = Apis(self.outages, self.metrics)
@@ -68,6 +70,7 @@ class Emulator:
         self._ministack = importlib.import_module("ministack.app").app
         self._on_tick: tuple[Callable[[], None], ...] = (
             self.rules.tick,
+            lambda: self.queues.tasks.tick(TICK_S),
             lambda: self.metrics.tick(time.time()),
             lambda: self.alarms.tick(time.time()),
         )

@@ -103,9 +103,7 @@ class Metrics:
         """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
         data: list[tuple[Scope, Datum]] = []
         for (account, region, url), queue in self._sqs._queues.all_items():
-            with self._sqs._queues_lock:
-                messages = list(queue["messages"])
-            sample, series = sample_queue(messages, now_s), (Scope(account, region), url)
+            sample, series = sample_queue(queue["messages"], now_s), (Scope(account, region), url)
             before, published_s = self._last_samples.get(series, (None, 0.0))
             if sample == before and now_s - published_s < REPEAT_UNCHANGED_EVERY_S:
                 continue

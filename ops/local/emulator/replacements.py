@@ -172,6 +172,34 @@ REPLACEMENTS = (
         "tests/local/test_played_recovery.py::test_replay_shows_its_progress_and_cancelling_it_stops_delivery",
     ),
     Replacement(
+        "services.sqs._dispatch",
+        ("action", "data", "qurl"),
+        "Tasks that move the messages of a DLQ, and the list of a DLQ's sources, are missing. A deletion searches the "
+        "queue and builds it anew; what another thread adds meanwhile is lost. A receipt that is not the last one "
+        "deletes nothing and is no error on AWS.",
+        "queues.dispatch",
+        "tests/local/test_played_recovery.py::test_move_task_brings_dead_letters_back_to_their_queue_as_new_messages",
+    ),
+    *(
+        Replacement(
+            f"services.sqs.{name}",
+            parameters,
+            "Each receive, deletion and count walks the whole queue: at 100,000 messages about 30 a second are "
+            "received, sent on and deleted, whatever the number of clients. A standard queue has an index now.",
+            f"queues.{by}",
+            "tests/unit/local/emulator/test_queues.py::test_work_on_a_queue_does_not_grow_with_its_depth",
+        )
+        for name, parameters, by in (
+            ("_get_q", ("url", "action"), "get"),
+            ("_queue_by_arn", ("arn",), "by_arn"),
+            ("_collect_msgs", ("q", "max_n", "vis_timeout"), "collect"),
+            ("_dlq_sweep", ("q",), "sweep"),
+            ("_expire_retained", ("q",), "expire"),
+            ("_refresh_counts", ("q",), "count"),
+            ("_delete_messages_for_esm", ("queue_url", "receipt_handles"), "delete_for_mapping"),
+        )
+    ),
+    Replacement(
         "services.cognito._create_user_pool",
         ("data",),
         "A stage file names the issuer of its tokens before there is one. Cognito draws a pool's id at random; here it "

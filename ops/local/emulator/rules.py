@@ -15,11 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ops.local.emulator.messages import message_of
 from ops.local.emulator.outages import Outages
 from ops.local.emulator.retries import Burial, Failure, Policy, Retries
 from ops.local.emulator.scopes import Scope, entered, here
 
 EVENTBRIDGE = "events.amazonaws.com"
+EVENTBRIDGE_SENDER = "AROAEXAMPLE"
 
 logger = logging.getLogger("atoll")
 
@@ -205,10 +207,7 @@ class RuleTargets:
             "RETRY_ATTEMPTS": str(burial.retries),
         }
         attributes = {name: {"DataType": "String", "StringValue": value} for name, value in facts.items() if value}
-        self._events._dispatch_to_sqs(self._arn.parse_arn(arn), body, {})
-        # Two of the same event are told apart by nothing: whichever has no reason yet takes it.
-        sent = next(m for m in reversed(queue["messages"]) if m["body"] == body and not m["message_attributes"])
-        sent["message_attributes"] = attributes
-        sent["md5_attrs"] = self._sqs._md5_msg_attrs(attributes)
+        queue["messages"].append(message_of(self._sqs, queue, body, attributes, EVENTBRIDGE_SENDER))
+        self._sqs.esm_wake.set()
         self._publish(delivery, "InvocationsSentToDlq")
         return True

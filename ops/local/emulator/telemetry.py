@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ops.local.emulator.messages import Messages
 from ops.local.emulator.scopes import Scope
 
 MAX_METRICS = 100
@@ -170,11 +171,14 @@ class QueueSample:
         )
 
 
-def sample_queue(messages: list[dict[str, Any]], now_s: float) -> QueueSample:
+def sample_queue(messages: list[dict[str, Any]] | Messages, now_s: float) -> QueueSample:
     """Count the messages of a queue the way GetQueueAttributes does."""
+    if isinstance(messages, Messages):
+        visible, in_flight, delayed = messages.counts(now_s)
+        return QueueSample(visible, in_flight, delayed, max(0.0, now_s - (messages.oldest_s() or now_s)))
     visible = in_flight = delayed = 0
     oldest = now_s
-    for message in messages:
+    for message in list(messages):
         oldest = min(oldest, float(message.get("sent_at", now_s)))
         if float(message.get("visible_at", 0)) <= now_s:
             visible += 1
