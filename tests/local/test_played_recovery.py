@@ -270,3 +270,28 @@ def test_move_task_that_is_cancelled_leaves_the_rest_in_the_dlq(recovery: Recove
     (task,) = sqs.list_message_move_tasks(SourceArn=arn, MaxResults=10)["Results"]
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("CANCELLED", moved)
     assert len(recovery.taken("slowly-dead")) == 12 - moved > 0
+
+
+def test_failed_asynchronous_invocation_is_recorded_with_its_request_id(recovery: Recovery) -> None:
+    aws = recovery.aws
+    aws.function(US, "api")
+    queue = aws("sqs", US).create_queue(QueueName="failed")["QueueUrl"]
+    arn = aws("sqs", US).get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    aws("lambda", US).put_function_event_invoke_config(
+        FunctionName="api", MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": arn}}
+    )
+    payload = {"rawPath": "/fail", "rawQueryString": "", "headers": {}}
+    asked = aws("lambda", US).invoke(FunctionName="api", InvocationType="Event", Payload=json.dumps(payload))
+    assert asked["StatusCode"] == 202
+    (message,) = wait_until(lambda: recovery.taken("failed"), "the record", timeout_s=60)
+    record = json.loads(message["Body"])
+    assert record["version"] == "1.0"
+    assert record["requestContext"] == {
+        "requestId": asked["ResponseMetadata"]["RequestId"],
+        "functionArn": f"arn:aws:lambda:{US}:000000000000:function:api:$LATEST",
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 2,
+    }
+    assert record["requestPayload"] == payload
+    assert record["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+    assert record["responsePayload"]["errorType"] == "RuntimeError"

@@ -89,6 +89,15 @@ REPLACEMENTS = (
         "tests/unit/local/emulator/test_lambdas.py::test_invocation_without_a_free_slot_is_published_as_a_throttle",
     ),
     Replacement(
+        "services.lambda_svc.invoke_async_with_retry",
+        ("func", "event"),
+        "The record of a failed asynchronous invocation has version, time, request id, the attempts made and the "
+        "version that ran; a dead-letter queue gets the bare event with attributes. ministack leaves these out, says "
+        "three attempts whatever they were, and sends the record to both.",
+        "invocations.take",
+        "tests/local/test_played_recovery.py::test_failed_asynchronous_invocation_is_recorded_with_its_request_id",
+    ),
+    Replacement(
         "services.lambda_svc._iter_all_esms",
         (),
         "What is taken away reads no queue and no stream, without any change to its event source mappings.",
@@ -281,7 +290,8 @@ REPLACEMENTS = (
     Replacement(
         "app.app",
         ("scope", "receive", "send"),
-        "Carries the control endpoint /_atoll/ and the ticks.",
+        "Carries the control endpoint /_atoll/ and the ticks. An asynchronous invocation is answered with the id "
+        "that the function sees and its record names; ministack draws three.",
         "serve",
         "tests/local/test_local_cloud.py::test_control_endpoint_lists_each_replacement_with_its_reason",
     ),
