@@ -243,6 +243,23 @@ REPLACEMENTS = (
         "tests/unit/local/emulator/test_enforcement.py::test_resource_of_a_call_is_what_aws_holds_it_against",
     ),
     Replacement(
+        "core.iam_actions.eventbridge_resource_arns",
+        ("body", "region", "account_id"),
+        "StartReplay needs its grant on the replay, the archive and the bus, CreateArchive on the archive and the bus; "
+        "ministack asks for one.",
+        "enforcement.eventbridge_resource_arns",
+        "tests/local/test_played_recovery.py::test_replay_is_refused_without_its_grant_on_archive_bus_and_replay",
+    ),
+    Replacement(
+        "core.iam_evaluator.enforce",
+        ("access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"),
+        "A task that moves dead letters needs what moving them by hand needs too: to receive and delete there, and to "
+        "send to their destination; a batch needs the grant of the single call. ministack knows one action a call, of "
+        "the call's own name.",
+        "enforcement.enforce",
+        "tests/local/test_played_recovery.py::test_move_task_is_refused_without_the_grants_of_what_it_does",
+    ),
+    Replacement(
         "core.iam_actions._lambda_action",
         ("method", "path"),
         "Reading a reserved concurrency, or one event source mapping, has an action of its own; ministack holds the "
