@@ -20,6 +20,8 @@ from ops.errors import OpsError, UsageError
 
 LEDGER = "ledger"
 QUARANTINE = "quarantine"
+# Of replayed slices, beside the ledger, whose objects are entries and nothing else.
+KEYS_HEARD = "keys/replay"
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")

@@ -38,8 +38,9 @@ with slowimports.hidden():
 ENGINE = "atoll"
 KERNEL = "python3"
 START_TIMEOUT_S = 60.0
-# How long an interrupted cell may take to put things in order before its kernel is killed.
-GRACE_S = 5.0
+# How long an interrupted cell may take to put things in order before its kernel is killed: a replay is cancelled within
+# a minute, and what is temporary must not go before it is.
+GRACE_S = 60.0
 # Of what one cell prints. A page is for reading: beyond this a cell floods it.
 OUTPUT_LIMIT_BYTES = 1_000_000
 

@@ -105,7 +105,10 @@ def apply_command(record: Mapping[str, Any]) -> str:
     parts = ["ops", "run", record["runbook"], "--stage", record["stage"]]
     for name, value in record.get("parameters", {}).items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        if text and value is not False:
+        if isinstance(value, bool):
+            # Also what is false: it may be true unless it is said.
+            text = text.lower()
+        if text:
             parts += ["-p", f"{name}={text}"]
     return shlex.join([*parts, "--apply", record["token"]])
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ops.bucket import LEDGER, QUARANTINE, parse
+from ops.bucket import KEYS_HEARD, LEDGER, QUARANTINE, parse
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.provision.alarms import METRICS_REGION, composite_name, topic_name
@@ -310,18 +310,83 @@ def _metrics(_: Names) -> Iterator[Grant]:
 
 
 def _replay(names: Names) -> Iterator[Grant]:
-    stage = names.stage
     indexes = names.everywhere("dynamodb", *(f"{names.table}/index/{index}" for index in INDEXES))
     yield Grant("Preview", ("dynamodb:Scan",), indexes)
     yield from _reading_items(names)
-    yield Grant("ReplaysUnderWay", ("events:ListReplays",), ("*",), NO_RESOURCE)
+    reads = ("events:ListReplays", "events:TestEventPattern", "sqs:ListQueues")
+    yield Grant("ReplayPreview", reads, ("*",), NO_RESOURCE)
+    # Whether a selection's temporary rules may send to them.
+    processors = names.everywhere("sqs", *map(names.stage.queue, names.stage.processor_names))
+    yield Grant("Admission", ("sqs:GetQueueUrl", "sqs:GetQueueAttributes"), processors)
+    yield from _replay_changes(names)
+
+
+def _replay_changes(names: Names) -> Iterator[Grant]:
+    stage, own = names.stage, f"{names.stage.prefix}-replay-*"
     replays = names.everywhere("events", f"replay/{stage.prefix}-*")
-    why = "a replay's name ends in its plan's token"
-    yield Grant("Replay", ("events:DescribeReplay",), replays, why)
+    why = "a replay's name has its plan's token in it"
     buses = names.everywhere("events", *(f"event-bus/{bus}" for bus in names.buses))
     started = (*names.archives, *buses, *replays)
     yield Grant("StartReplay", ("events:StartReplay",), started, why, changes=True)
+    yield Grant("CancelReplay", ("events:CancelReplay",), replays, why, changes=True)
     yield Grant("Proof", ("dynamodb:Scan",), names.everywhere("dynamodb", names.table), changes=True)
+    # What is missing afterwards is looked for where messages end that nobody could take.
+    dlqs = names.everywhere("sqs", *stage.dlqs)
+    yield Grant("DeadKeys", ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"), dlqs, changes=True)
+    temporary = "what is there for as long as a replay runs has the plan's token in its name"
+    rules = names.everywhere("events", *(f"rule/{bus}/{own}" for bus in names.buses))
+    actions = ("PutRule", "PutTargets", "RemoveTargets", "DeleteRule")
+    yield Grant("TemporaryRules", tuple(f"events:{one}" for one in actions), rules, temporary, changes=True)
+    actions = ("CreateQueue", "ReceiveMessage", "DeleteMessage", "DeleteQueue")
+    queues = names.everywhere("sqs", own)
+    yield Grant("Tap", tuple(f"sqs:{one}" for one in actions), queues, temporary, changes=True)
+    heard = names.kept(f"{KEYS_HEARD}/*")
+    why = "the keys of a slice are kept under its plan's token"
+    yield Grant("KeysHeard", ("s3:GetObject", "s3:PutObject"), heard, why, changes=True)
+
+
+def _redrive(names: Names) -> Iterator[Grant]:
+    """Who feeds the DLQs, what is in them, and whether what failed would take it now."""
+    stage = names.stage
+    yield Grant("Buses", ("events:DescribeEventBus",), names.everywhere("events", *_of_buses(names)))
+    functions = names.everywhere("lambda", *(f"function:{stage.function(one)}" for one in stage.function_names))
+    actions = ("lambda:GetFunctionConfiguration", "lambda:ListFunctionEventInvokeConfigs")
+    yield Grant("FailureDestinations", actions, functions)
+    yield Grant("Mappings", ("lambda:ListEventSourceMappings",), ("*",), NO_RESOURCE)
+    yield Grant("Queues", ("sqs:ListQueues",), ("*",), NO_RESOURCE)
+    why = "every queue of the stage is asked which DLQ it has"
+    asked = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+    yield Grant("RedrivePolicies", asked, names.everywhere("sqs", f"{stage.prefix}-*"), why)
+    dlqs = names.everywhere("sqs", *stage.dlqs)
+    yield Grant("LookIntoDlqs", ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"), dlqs)
+    yield from _keys(names, "MessagesKey", ("kms:Decrypt",), behind="sqs:ReceiveMessage")
+    why = "a message's key is its queue, its day and its id"
+    yield Grant("Quarantined", ("s3:GetObject",), names.kept(f"{QUARANTINE}/*"), why)
+    yield from _redrive_changes(names)
+
+
+def _redrive_changes(names: Names) -> Iterator[Grant]:
+    """Each message to what failed with it, off its DLQ, and the proof."""
+    stage = names.stage
+    dlqs = names.everywhere("sqs", *stage.dlqs)
+    yield Grant("EmptyDlqs", ("sqs:DeleteMessage",), dlqs, changes=True)
+    queues = names.everywhere("sqs", *(stage.queue(one) for one in stage.processor_names))
+    yield Grant("ToQueues", ("sqs:SendMessage",), queues, changes=True)
+    using = ("kms:Decrypt", "kms:GenerateDataKey")
+    yield from _keys(names, "SendKey", using, behind="sqs:SendMessage", changes=True)
+    functions = names.everywhere("lambda", *(f"function:{stage.function(one)}" for one in stage.function_names))
+    yield Grant("ToFunctions", ("lambda:InvokeFunction",), functions, changes=True)
+    yield Grant("ToBuses", ("events:PutEvents",), names.everywhere("events", *_of_buses(names)), changes=True)
+    tasks = ("sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:CancelMessageMoveTask")
+    moved = names.everywhere("sqs", *(stage.dlq(one) for one in stage.processor_names))
+    yield Grant("MoveTasks", tasks, moved, changes=True)
+    table = names.everywhere("dynamodb", names.table)
+    yield Grant("Proof", ("dynamodb:BatchGetItem", "dynamodb:Query"), table, changes=True)
+    yield from _keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:BatchGetItem", changes=True)
+
+
+def _of_buses(names: Names) -> list[str]:
+    return [f"event-bus/{bus}" for bus in names.buses]
 
 
 def _provision(names: Names) -> Iterator[Grant]:
@@ -627,7 +692,18 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
     "metrics": (_opening, _stack, _metrics),
     "parity": (_opening, _stack, _archives_of_a_bus, _archives, _rules, _parity),
     "provision": (_opening, _stack, _tables, _archives, _records, _provision, _provision_changes),
-    "replay": (_opening, _archives_of_a_bus, _archives, _rules, _for_apply(_tables), _for_apply(_depths), _replay),
+    "redrive": (_opening, _rules, _metrics, _alarms, _ledger("redrive"), _quarantine, _for_apply(_tables), _redrive),
+    "replay": (
+        _opening,
+        _archives_of_a_bus,
+        _archives,
+        _rules,
+        _metrics,
+        _for_apply(_ledger("replay")),
+        _for_apply(_tables),
+        _for_apply(_depths),
+        _replay,
+    ),
 }
 # Of a runbook asked for something that a role for the rest of it should not be able to do.
 VARIANTS: dict[str, tuple[Part, ...]] = {

@@ -298,13 +298,18 @@ def bars(
     unit: str = "",
     stacked: bool = True,
     height: int = HEIGHT,
+    line: Any = None,
 ) -> Chart | NoData:
     """A bar for each ``x``; with ``colour``, stacked or side by side.
 
     A time stands at its place on an axis in UTC, as wide as the usual spacing, so that a gap is seen; stacked only.
-    Anything else is a category, in the order given.
+    Anything else is a category, in the order given. ``line``: rows of ``x``, a time, and ``y``, drawn over the bars as
+    points on a dashed line in the colour of text.
     """
     rows = chartdata.rows_of(frame, [x, y, *([colour] if colour else [])])
+    over = _line_points(line, x, y)
+    if over and not len(rows):
+        return lines(line, x=x, y=y, title=title, x_title=x_title, y_title=y_title, unit=unit, height=height)
     for row in rows:
         row[x] = chartdata.as_time(row[x])
     rows = [row for row in rows if chartdata.finite(row[y]) is not None and str(row[x]) != "NaT"]
@@ -329,15 +334,24 @@ def bars(
     title_of_y, colours = chartaxes.value_title(y, y_title, unit), _colour(names, symbol="square")
     if temporal:
         _stack_by_time(data, names)
-        span = min(row["x"] for row in data), max(row["end"] for row in data)
+        span = (
+            min(row["x"] for row in [*data, *over]),
+            max([*(row["end"] for row in data), *(row["x"] for row in over)]),
+        )
+        across = chartaxes.x_axis(x, rows, span, x_title)
+        up = chartaxes.y_ticks([*tops, *(row["y"] for row in over)], False, 5)
         chart = alt.Chart(alt.Data(values=data)).mark_rect()
         chart = chart.encode(
-            x=chartaxes.x_axis(x, rows, span, x_title),
+            x=across,
             x2=alt.X2("end"),
-            y=alt.Y("top:Q", title=title_of_y, axis=chartaxes.y_ticks(tops, False, 5)),
+            y=alt.Y("top:Q", title=title_of_y, axis=up),
             y2=alt.Y2("foot"),
             color=colours,
         )
+        if over:
+            points = alt.Chart(alt.Data(values=over)).encode(x=across, y=alt.Y("y:Q", title=title_of_y, axis=up))
+            dashed = points.mark_line(color="currentColor", strokeDash=[5, 3], strokeWidth=1.5)
+            chart = alt.layer(chart, dashed, points.mark_point(color="currentColor", filled=True, size=24, opacity=1))
     else:
         axis = alt.Axis(labelAngle=0, labelLimit=160)
         bar = alt.Chart(alt.Data(values=data)).mark_bar(cornerRadiusEnd=2, width=alt.RelativeBandSize(0.72))
@@ -352,6 +366,16 @@ def bars(
     named = [f"{chartdata.moment(row[x])} {point['c']}".strip() for row, point in zip(rows, data, strict=True)][:12]
     each = "; ".join(f"{name} {number(value)}{suffix}" for name, value in zip(named, values, strict=False))
     return draw(chart.properties(width=WIDTH, height=height), title=title, summary=each, rows=rows)
+
+
+def _line_points(frame: Any, x: str, y: str) -> list[dict[str, float]]:
+    """Points of a line over bars, in their order in time."""
+    found = []
+    for row in [] if frame is None else chartdata.rows_of(frame, [x, y]):
+        place, value = chartdata.place_of(chartdata.as_time(row[x])), chartdata.finite(row[y])
+        if place is not None and value is not None:
+            found.append({"x": place, "y": value})
+    return sorted(found, key=lambda row: row["x"])
 
 
 def _stack_by_time(data: list[dict[str, Any]], names: Sequence[str]) -> None:

@@ -56,11 +56,11 @@ def choose(seen: Seen, asked: str, *, everything: bool, rate_per_s: int, second:
 
 def _not_enough(seen: Seen, everything: bool, second: str) -> str:
     """Why SQS's own task cannot do what is asked; empty when it can."""
-    kinds = sorted({feed.kind for feed in seen.queue.feeds})
+    sources = seen.queue.fed_by("queue")
     reasons = {
         "it takes neither a filter nor a limit": not everything,
-        "it knows queues only as sources, and this DLQ is fed by others too": kinds != ["queue"],
-        "more than one queue has this DLQ": len({*seen.first, *seen.again}) > 1 or len(seen.queue.feeds) > 1,
+        "it is only for DLQs of queues, and this is none": not sources,
+        "more than one queue has this DLQ": len({*seen.first, *seen.again}) > 1 or len(sources) > 1,
         "messages that failed after a redrive are not to be moved": bool(seen.second) and second != "redrive",
         "it knows the source only of what SQS itself brought here": set(seen.kinds) != {"sqs"} or bool(seen.stuck),
         "not all of the messages could be looked at": seen.partial,

@@ -21,8 +21,9 @@ from moto.s3.models import FakeBucket
 
 from ops.aws import Cloud
 from ops.stage import Stage, stage_file
+from tests.unit.ops import patterns
 
-READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan)@)")
+READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan|TestEventPattern)@)")
 SETTINGS: dict[str, Any] = {
     "stage": "unit",
     "account": None,
@@ -362,6 +363,7 @@ class Hub:
         for operation in ("CreateArchive", "UpdateArchive"):
             events.register(f"before-call.eventbridge.{operation}", self._to("archive_keys", "write"))
         events.register("after-call.eventbridge.DescribeArchive", self._to("archive_keys", "describe"))
+        events.register("before-call.eventbridge.TestEventPattern", patterns.answer)
         for operation, method in (("PutCompositeAlarm", "put"), ("DeleteAlarms", "delete")):
             events.register(f"provide-client-params.cloudwatch.{operation}", self._to("composites", "ask"))
             events.register(f"before-call.cloudwatch.{operation}", self._to("composites", method))

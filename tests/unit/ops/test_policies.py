@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from moto import mock_aws
+from moto.events.models import ReplayState, events_backends
 
 from ops import (
     aws,
@@ -27,6 +29,7 @@ from ops import (
     parity,
     policies,
     provision,
+    redrive,
     replay,
     runbooks,
     stack,
@@ -35,33 +38,38 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.errors import UsageError
+from ops.errors import InterruptedRunError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
 from ops.failover.proof import prove
 from ops.failover.request import request as failover_request
 from ops.load import EDGE, Attempt, LoadRecord
+from ops.plan import Plan
 from ops.policies import COMPOSITES, GENERATED, NO_RESOURCE, Document, Grant, Statement
 from ops.provision.alarms import topic_arn
 from ops.provision.waits import Waits
 from ops.provision.world import observe
 from ops.replay import Waits as ReplayWaits
+from ops.replay import pausing
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.redrive.platform import answering
+from tests.unit.ops.replay.stored import store
 from tests.unit.ops.test_ledger import ENTRY
 from tests.unit.ops.test_parity import region_of
 from tests.unit.ops.test_provision import domain_of, make_key, with_keys
 from tests.unit.ops.test_provision_table import CAPACITY, with_table
-from tests.unit.ops.test_replay import store
 
 ACCOUNT, US, AP, EU = "123456789012", "us-east-1", "ap-south-1", "eu-west-1"
 GLOBAL = "aws-global"  # what botocore calls the region of Route 53
-QUICK = ReplayWaits(quiet_s=5, drain_s=5, replay_s=5, sleep=lambda seconds: None)
+QUICK = ReplayWaits(quiet_s=0, drain_s=0, replay_s=5, listen_s=0, sleep=lambda seconds: None)
 # Every experiment of these tests is this stage's.
 RUNNING_TAGS = {"aws:ResourceTag/atoll:stage": ["unit"]}
 # Actions that change nothing and are not called so.
-READS = {"apigateway:GET", "kms:Decrypt", "route53:TestDNSAnswer"}
+# A message of a queue is seen by hiding it for a moment, and shown again.
+LOOKS = {"sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"}
+READS = {"apigateway:GET", "kms:Decrypt", "route53:TestDNSAnswer", *LOOKS}
 
 
 class Need(NamedTuple):
@@ -297,13 +305,70 @@ def _replay(world: World, apply: bool = False) -> Iterator[None]:
     assert len(replay.archives(cloud)) == 4
     for region in cloud.stage.regions:
         for archive in (cloud.stage.archive_name, cloud.stage.journal_bus):
+            assert replay.plan(cloud, region, archive=archive, types=["order.placed"]).steps
             plan = replay.plan(cloud, region, archive=archive)
             if apply:
-                assert replay.apply(cloud, plan, plan.token, waits=QUICK).started_now
+                _apply_replay(world, plan, region, archive)
 
 
 def _replay_applied(world: World) -> Iterator[None]:
     yield from _replay(world, apply=True)
+
+
+def _apply_replay(world: World, plan: Plan, region: str, bus: str) -> None:
+    """A replay that is stopped, gone on with, and applied once more, of an event that ended in a DLQ."""
+    cloud, sqs = world.cloud, world.hub.unseen("sqs", region)
+    backend = events_backends[ACCOUNT][region]
+    detail = {"event_key": str(uuid.uuid4()), "event": {"type": "order.placed"}}
+    envelope: Any = {"id": "1", "time": 1.7e9, "source": "atoll.events", "detail": detail}
+    backend.archives[bus].events.append(envelope)
+    for name in cloud.stage.dlqs:
+        sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], MessageBody="{}")
+
+    def stop() -> None:
+        for one in backend.replays.values():
+            one.state = ReplayState.RUNNING
+        raise KeyboardInterrupt
+
+    world.calls.on("after", "StartReplay", stop)
+    with pytest.raises(InterruptedRunError, match="nothing temporary is left"):
+        replay.apply(cloud, plan, plan.token, waits=QUICK)
+    world.calls.hooks.clear()
+    assert replay.apply(cloud, plan, plan.token, waits=QUICK).state == "COMPLETED"
+    assert replay.apply(cloud, plan, plan.token, waits=QUICK).started == 0
+    # A queue that is not empty makes a replay ask for its age.
+    url = sqs.get_queue_url(QueueName="atoll-unit-store")["QueueUrl"]
+    assert sqs.send_message(QueueUrl=url, MessageBody="{}")
+    queues = pausing.queues_of(cloud, [f"arn:aws:sqs:{region}:{ACCOUNT}:atoll-unit-store"])
+    assert pausing.Gate(cloud, queues, dict, max_age_s=-1, max_growth=0).look().wait
+
+
+def _redrive(world: World, apply: bool = False) -> Iterator[None]:
+    with answering(world.cloud) as platform:
+        for region in world.cloud.stage.regions:
+            platform.journal(region)
+        world.provisioned()
+        for region in world.cloud.stage.regions:
+            platform.deploy(region)
+            platform.keep(region)
+            platform.fail_everywhere(region)
+        yield
+        for region in world.cloud.stage.regions:
+            looked = redrive.look(world.cloud, regions=[region])
+            redrive.quarantine_frame(world.cloud, [region])
+            plan = redrive.plan(world.cloud, regions=[region], looked=looked)
+            assert plan.estimates["messages_to_stay"] == 0
+            assert len(plan.changes) == 5
+            if not apply:
+                continue
+            redriven = redrive.apply(world.cloud, plan, plan.token)
+            assert redriven.figures()["not_taken"] == 0
+            redrive.prove(world.cloud, redriven.moved_keys, deadline_s=0, sleep=lambda seconds: None)
+            platform.move_tasks(region)
+
+
+def _redrive_applied(world: World) -> Iterator[None]:
+    yield from _redrive(world, apply=True)
 
 
 def _edge(world: World) -> Iterator[None]:
@@ -419,6 +484,7 @@ DRY: dict[str, Path] = {
     "parity": _parity,
     "provision": _provision,
     "provision-destroy": _destroy,
+    "redrive": _redrive,
     "replay": _replay,
     "drill": _drill,
     "edge": _edge,
@@ -429,6 +495,7 @@ DRY: dict[str, Path] = {
 APPLIED: dict[str, Path] = {
     "provision": _provision_applied,
     "provision-destroy": _destroy_applied,
+    "redrive": _redrive_applied,
     "replay": _replay_applied,
     "drill": _drill_applied,
     "failover": _failover_applied,

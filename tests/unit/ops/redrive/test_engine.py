@@ -34,8 +34,8 @@ def test_choose_when_the_client_is_faster_or_asked_for_takes_it() -> None:
 @pytest.mark.parametrize(
     ("seen", "why"),
     [
-        (replace(FIT, queue=dlq(SOURCE, Feed("rule", RULE, STORE))), "fed by others too"),
-        (replace(FIT, queue=dlq()), "fed by others too"),
+        (replace(FIT, queue=dlq(Feed("rule", RULE, STORE))), "only for DLQs of queues"),
+        (replace(FIT, queue=dlq()), "only for DLQs of queues"),
         (replace(FIT, queue=dlq(SOURCE, Feed("queue", f"{SQS}:b", f"{SQS}:b"))), "more than one queue"),
         (replace(FIT, second=1, again=Counter({STORE: 1})), "failed after a redrive"),
         (replace(FIT, kinds=Counter(sqs=2, function=1)), "what SQS itself brought"),
@@ -48,6 +48,10 @@ def test_choose_when_the_move_task_is_not_enough_takes_the_client_or_refuses(see
     assert why in way(seen).why
     assert way(seen, "move-task").refused
     assert not way(seen).refused
+
+
+def test_choose_when_a_rule_feeds_the_dlq_too_but_sqs_brought_all_that_is_there_takes_the_move_task() -> None:
+    assert way(replace(FIT, queue=dlq(SOURCE, Feed("rule", RULE, STORE)))).name == "move-task"
 
 
 def test_choose_when_filtered_takes_the_client() -> None:

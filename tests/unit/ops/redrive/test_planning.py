@@ -10,8 +10,8 @@ import pytest
 from ops.errors import UsageError
 from ops.redrive import look, plan, targets_frame
 from tests.unit.ops.conftest import Calls
-from tests.unit.ops.redrive.conftest import Platform
 from tests.unit.ops.redrive.letters import BODY, given_up, message, undelivered
+from tests.unit.ops.redrive.platform import Platform
 
 # Receiving hides a message for a moment, and what was received is given back.
 LOOKING = {"sqs:ReceiveMessage", "sqs:ChangeMessageVisibilityBatch"}
@@ -78,7 +78,7 @@ def test_plan_when_messages_are_hidden_by_somebody_says_that_counts_are_partial(
 def test_plan_when_the_move_task_is_asked_for_and_not_enough_refuses_with_the_reason(platform: Platform) -> None:
     platform.send(given_up())
     (refusal,) = plan(platform.cloud, engine="move-task").refusals
-    assert "it knows queues only as sources" in refusal.detail
+    assert "it knows the source only of what SQS itself brought here" in refusal.detail
 
 
 def test_plan_when_there_is_no_place_for_the_ledger_refuses(platform: Platform) -> None:
@@ -99,7 +99,7 @@ def test_plan_when_the_dlq_has_a_dlq_or_its_time_is_short_warns(platform: Platfo
 def test_plan_when_the_function_still_fails_or_is_off_warns(platform: Platform) -> None:
     platform.send(given_up())
     mapping = {"FunctionArn": platform.arn("function:atoll-unit-store", service="lambda"), "State": "Disabled"}
-    platform.functions["ListEventSourceMappings"] = {"EventSourceMappings": [mapping]}
+    platform.answers["ListEventSourceMappings"] = {"EventSourceMappings": [mapping]}
     cloudwatch = platform.cloud.client("cloudwatch", "us-east-1")
     dimensions: Any = [{"Name": "FunctionName", "Value": "atoll-unit-store"}]
     cloudwatch.put_metric_data(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ops.redrive import Proof, prove
-from tests.unit.ops.redrive.conftest import Platform
 from tests.unit.ops.redrive.letters import BODY, KEY, given_up
+from tests.unit.ops.redrive.platform import Platform
 
 US, AP = "us-east-1", "ap-south-1"
 TIME = "2026-03-01T12:00:30.5+02:00"

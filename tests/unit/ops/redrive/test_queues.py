@@ -6,7 +6,7 @@ import pytest
 
 from ops.errors import UsageError
 from ops.redrive.queues import discover, find
-from tests.unit.ops.redrive.conftest import Platform
+from tests.unit.ops.redrive.platform import Platform
 
 
 def test_find_when_the_stage_is_deployed_knows_each_queue_and_who_feeds_it(platform: Platform) -> None:
@@ -51,7 +51,7 @@ def test_find_when_a_foreign_queue_is_named_asks_the_account_who_feeds_it(platfo
         sqs.create_queue(QueueName=name)
     policy = f'{{"deadLetterTargetArn": "{platform.arn("payroll-dlq")}", "maxReceiveCount": 2}}'
     platform.attribute("payroll", RedrivePolicy=policy)
-    platform.functions["ListFunctions"] = {"Functions": []}
+    platform.answers["ListFunctions"] = {"Functions": []}
     (queue,) = find(platform.cloud, names=["payroll-dlq"])
     assert (queue.region, [feed.arn for feed in queue.feeds]) == ("us-east-1", [platform.arn("payroll")])
 
