@@ -115,7 +115,12 @@ def test_redrive_that_is_killed_three_times_loses_nothing(atoll: Atoll) -> None:
     for _ in range(KILLS):
         moved = depth(sqs, queue)
         with redriver(atoll, f"{name}-dlq", MESSAGES // 8) as process:
-            wait_until(lambda moved=moved: depth(sqs, queue) > moved, "a message redriven", timeout_s=60)
+            wait_until(
+                lambda moved=moved, run=process: depth(sqs, queue) > moved or run.poll() is not None,
+                "a message redriven",
+                timeout_s=60,
+            )
+            assert process.poll() is None, process.communicate()[0]
             process.kill()
         assert depth(sqs, dlq) > 0
     said = redrive(atoll, f"{name}-dlq", 500)
