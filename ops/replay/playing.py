@@ -30,8 +30,8 @@ MAX_CONCURRENT = 10
 MAX_FAILURES = 3
 # No line of progress oftener, unless a slice began or ended.
 LINE_EVERY_S = 5.0
-# Nothing new of a slice that ended, for so long: all of it was heard.
-SILENT_S = 10.0
+# The record is written so often also when nothing ends, so that others see that the run lives.
+ALIVE_EVERY_S = 60.0
 
 Progress = Callable[[str], None]
 
@@ -49,6 +49,7 @@ class Book(Protocol):
     """What is asked of the records."""
 
     def slice_heard(self, number: int, state: str, replay: str, keys: bytes) -> None: ...
+    def write(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Playing:
         self._seen: dict[str, str] = {}
         self._told: set[int] = set()
         self._begun, self._said, self._paused_at = self.waits.clock(), float("-inf"), 0.0
-        self._share_before, self._pausing = 0.0, ""
+        self._share_before, self._pausing, self._alive = 0.0, "", self._begun
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
@@ -143,11 +144,17 @@ class Playing:
             self.look()
             self.write_heard()
             self._say()
+            self._show_life()
             at = self.waits.clock()
             if self._mark() != mark or self._pausing:
                 moved, mark = at, self._mark()
             if at - moved > self.waits.replay_s:
                 raise OpsError(f"replay {self.plan.token}: nothing has moved for {self.waits.replay_s:.0f} s")
+
+    def _show_life(self) -> None:
+        if self.waits.clock() - self._alive >= ALIVE_EVERY_S:
+            self._alive = self.waits.clock()
+            self.book.write()
 
     def _mark(self) -> tuple[Any, ...]:
         return self.course.share, tuple(self._seen.values()), self.tap.count if self.tap else 0

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ops import bucket, ledger
 from ops.aws import Cloud, caller
+from ops.bucket import Place
 from ops.errors import OpsError
 from ops.ledger import Entry
 from ops.plan import Plan
 
 Progress = Callable[[str], None]
+
+
+# A running entry that was not written for so long is of a run that was killed.
+ALIVE = timedelta(minutes=5)
+
+
+def is_alive(cloud: Cloud, place: Place, token: str) -> bool:
+    """Whether the ledger knows a run of this plan that is going on."""
+    entry = ledger.read(cloud, place, "replay", token)
+    return entry is not None and entry.state == "running" and datetime.now(UTC) - entry.updated < ALIVE
 
 
 class Records:

@@ -45,6 +45,7 @@ class Replayed:
     slices: tuple[SliceState, ...]
     started: int
     heard: int
+    listened: bool
     overheard: bool
     unreadable: int
     drained: bool
@@ -114,7 +115,7 @@ class Replayed:
 
     def figures(self) -> dict[str, Any]:
         made: dict[str, Any] = {
-            "archived": self.heard,
+            **({"archived": self.heard} if self.listened else {}),
             "slices": len(self.slices),
             "replays_started": self.started,
             "duration_s": round(self.duration_s, 2),
@@ -141,7 +142,7 @@ class Replayed:
         ended = f"not so: {', '.join(incomplete)}" if incomplete else f"all {len(self.slices)} in {self.region}"
         busy = "empty" if self.drained else "still busy when the deadline passed"
         made = [Check("slices replayed", not incomplete, ended), Check("queues drained", self.drained, busy)]
-        made += [self._heard()]
+        made += [self._heard()] if self.listened else []
         made += self._table(self.found) if self.found else self._deliveries()
         grown = [
             f"{name}: {depth} to {self.dlqs_after.get(name, 0)}"

@@ -22,7 +22,7 @@ from ops.errors import InterruptedRunError, OpsError
 from ops.plan import Outcome, Plan, Report, Step, apply_command, authorize
 from ops.replay import delivery, pausing, proof, temporary
 from ops.replay.playing import Playing
-from ops.replay.records import Records
+from ops.replay.records import Records, is_alive
 from ops.replay.replayed import Replayed, SliceState, window_text
 from ops.replay.tap import Tap
 from ops.replay.temporary import Temporaries
@@ -120,6 +120,12 @@ class _Run:
 
     def _remove_leftover(self, step: Step) -> None:
         begun, what = self.waits.clock(), step.before
+        name = what.get("rule") or what["queue_url"].rpartition("/")[2]
+        other = temporary.token_of(self.cloud.stage, name)
+        if temporary.in_use(self.cloud, self.region, other) or is_alive(self.cloud, self.records.place, other):
+            self.progress(f"{step.resource}: left, because its run is going on")
+            self.report(Outcome(step, "left: its run is going on", self.waits.clock() - begun))
+            return
         if "queue_url" in what:
             temporary.remove_queue(self.cloud, self.region, what["queue_url"])
         else:
@@ -261,6 +267,7 @@ class _Run:
             slices=tuple(self._slice(playing, number) for number in playing.steps),
             started=playing.started,
             heard=self.tap.count if self.tap else 0,
+            listened=self.tap is not None,
             overheard=heard,
             unreadable=self.tap.unreadable if self.tap else 0,
             drained=drained,

@@ -148,12 +148,16 @@ def remove_queue(cloud: Cloud, region: str, url: str) -> None:
 def leftovers(cloud: Cloud, region: str, bus: str) -> list[Leftover]:
     """Rules of this bus and queues of the region that bear the name of a replay's temporaries; reads only."""
     found = [
-        Leftover(token, rule=name, bus=bus) for name in _rules(cloud, region, bus) if (token := _token(cloud, name))
+        Leftover(token, rule=name, bus=bus)
+        for name in _rules(cloud, region, bus)
+        if (token := token_of(cloud.stage, name))
     ]
     sqs: Any = cloud.client("sqs", region)
     pages = sqs.get_paginator("list_queues").paginate(QueueNamePrefix=tap_name(cloud.stage, ""))
     urls = [url for page in pages for url in page.get("QueueUrls", [])]
-    return found + [Leftover(token, queue_url=url) for url in urls if (token := _token(cloud, url.rpartition("/")[2]))]
+    return found + [
+        Leftover(token, queue_url=url) for url in urls if (token := token_of(cloud.stage, url.rpartition("/")[2]))
+    ]
 
 
 def in_use(cloud: Cloud, region: str, token: str) -> bool:
@@ -164,9 +168,9 @@ def in_use(cloud: Cloud, region: str, token: str) -> bool:
     return any(replay["State"] in ("STARTING", "RUNNING", "CANCELLING") for replay in replays)
 
 
-def _token(cloud: Cloud, name: str) -> str:
+def token_of(stage: Stage, name: str) -> str:
     """The token in a temporary's name; empty when it is none."""
-    begin = tap_name(cloud.stage, "")
+    begin = tap_name(stage, "")
     token, _, index = name.removeprefix(begin).partition("-")
     known = len(token) == _TOKEN_LENGTH and set(token) <= set("0123456789abcdef") and (not index or index.isdigit())
     return token if name.startswith(begin) and known else ""

@@ -133,7 +133,7 @@ def replays_of(atoll: Atoll, token: str) -> dict[str, str]:
 
 def test_replaying_the_same_hour_leaves_the_tables_identical(atoll: Atoll) -> None:
     keys = put(atoll, 30, minutes=5)
-    atoll.ops("send", "--count", "20", "--duplicates", "20")
+    atoll.ops("send", "--count", "20", "--duplicates", "0.2")
     wait_until(lambda: set(keys) <= set(atoll.event_keys(US)), "the events in the table", timeout_s=60)
     atoll.wait_until_quiet()
     before = [atoll.checksum(region) for region in (US, INDIA)]
@@ -185,6 +185,28 @@ def test_audit_hears_the_archive_and_touches_no_consumer(atoll: Atoll) -> None:
             url = sqs.get_queue_url(QueueName=f"{BUS}-{processor}")["QueueUrl"]
             assert sqs.receive_message(QueueUrl=url).get("Messages", []) == []
     assert temporaries(atoll) == []
+
+
+def test_selection_by_type_delivers_only_that_type_and_leaves_no_rule_behind(atoll: Atoll) -> None:
+    atoll.wait_until_quiet()
+    sqs = atoll.client("sqs", US)
+    with processing_stopped(atoll, US):
+        kinds = {kind: set(put(atoll, 12, kind=f"com.example.{kind}")) for kind in ("wanted", "other")}
+        stored = atoll.client("events", US)
+        wait_until(lambda: stored.describe_archive(ArchiveName=BUS)["EventCount"] >= 24, "the events in the archive")
+        for processor in ("store", "activity"):
+            sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName=f"{BUS}-{processor}")["QueueUrl"])
+    result = replay(atoll, "window_start=11m", "types=com.example.wanted")
+    assert failing(result) == []
+    assert (result["figures"]["archived"], result["figures"]["restored"]) == (12, 12)
+    # What was not chosen stays away, although the archive has it.
+    assert kinds["wanted"] <= set(atoll.event_keys(US))
+    assert kinds["other"].isdisjoint(atoll.event_keys(US))
+    assert temporaries(atoll) == []
+
+    after = replay(atoll, "window_start=11m", "types=com.example.other")
+    assert (failing(after), after["figures"]["restored"]) == ([], 12)
+    atoll.wait_until_quiet()
 
 
 def start(atoll: Atoll, token: str) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ from ops.aws import Cloud
 from ops.errors import InterruptedRunError, OpsError, RefusedError
 from ops.plan import Outcome, Plan
 from ops.replay import temporary
+from ops.replay.records import Records
 from ops.replay.replayed import Replayed
 from ops.replay.running import apply, unhurried
 from ops.replay.waits import Waits
@@ -206,6 +207,18 @@ def test_apply_removes_what_a_killed_run_left(replays: Replays) -> None:
     before = [{"rule": one.rule, "bus": one.bus} if one.rule else {"queue_url": one.queue_url} for one in found]
     run(cloud, plan_of(cloud, leftovers=before))
     assert names(cloud) == []
+
+
+def test_apply_leaves_what_belongs_to_a_run_that_is_going_on(replays: Replays) -> None:
+    cloud, other = replays.cloud, plan_of(replays.cloud, slices=1)
+    Records(cloud, other, print).write()
+    made = temporary.Temporaries(US, cloud.stage.bus)
+    temporary.ensure_tap(cloud, made, other.token, {})
+    before = [{"queue_url": made.tap_queue}]
+    lines = list[str]()
+    run(cloud, plan_of(cloud, leftovers=before), lines)
+    assert names(cloud) == [temporary.tap_name(cloud.stage, other.token)] * 2
+    assert "temporary 0: left, because its run is going on" in lines
 
 
 def test_apply_when_a_slice_fails_three_times_stops_with_its_reason(replays: Replays) -> None:
