@@ -12,8 +12,14 @@ from typing import Any
 # Of up to 64 KB; a replayed event costs what a custom event does. https://aws.amazon.com/eventbridge/pricing/
 CUSTOM_EVENT_USD = 1.00 / 1_000_000
 
-# Of a standard queue, per call of up to 64 KB. https://aws.amazon.com/sqs/pricing/, as others quoted it on 2026-11-22
+# A request of up to 64 KB, a batch of ten messages being one; standard queues, the first million a month is free.
+# https://aws.amazon.com/sqs/pricing/
 SQS_REQUEST_USD = 0.40 / 1_000_000
+# An invocation, without its duration. https://aws.amazon.com/lambda/pricing/
+LAMBDA_REQUEST_USD = 0.20 / 1_000_000
+# Of S3 Standard. https://aws.amazon.com/s3/pricing/
+S3_PUT_USD = 0.005 / 1_000
+# SQS, Lambda and S3 as others quoted them on 2026-11-22.
 
 # https://aws.amazon.com/route53/pricing/ (the first 25 zones; AWS endpoints, of which the first 50 are free)
 HOSTED_ZONE_USD_PER_MONTH = 0.50

@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,6 +20,7 @@ _ACTIONS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "lambda:Invoke": "lambda:InvokeFunction",
     "s3:HeadBucket": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",
@@ -42,6 +45,7 @@ NO_RESOURCE = {
     "events:ListReplays",
     "events:ListRules",
     "events:TestEventPattern",
+    "lambda:ListEventSourceMappings",
     "route53:CreateHealthCheck",
     "route53:CreateHostedZone",
     "route53:ListHealthChecks",
@@ -89,6 +93,7 @@ _RESOURCES = (
     ("sns", "Name", "{Name}"),
     ("sqs", "QueueName", "{QueueName}"),
     ("sqs", "QueueUrl", "{QueueUrl}"),
+    ("sqs", "SourceArn", "{SourceArn}"),
 )
 # Its identifiers are all called id. What is made has none before it is.
 _FIS = {
@@ -110,10 +115,13 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
     # What names a thing by more than its name: Route 53's "/change/C1", a queue's URL.
     last = {"Id", "HostedZoneId", "QueueUrl"}
     values = {key: value.rpartition("/")[2] if key in last else value for key, value in parameters.items()}
-    if "TopicArn" in values:
-        values["TopicArn"] = values["TopicArn"].rpartition(":")[2]
+    # What may be named by its ARN.
+    for name in values.keys() & {"TopicArn", "FunctionName", "SourceArn"}:
+        values[name] = values[name].rpartition(":")[2]
     if "Entries" in values and service == "events":
-        resources = [f"event-bus/{entry['EventBusName']}" for entry in values["Entries"]]
+        resources = [f"event-bus/{entry['EventBusName'].rpartition('/')[2]}" for entry in values["Entries"]]
+    elif "TaskHandle" in values:
+        resources = [json.loads(base64.b64decode(values["TaskHandle"]))["sourceArn"].rpartition(":")[2]]
     elif service == "fis":
         resources = [form.format(**values) for form in _FIS[model.name]]
     elif action == "route53:DeleteHostedZone":

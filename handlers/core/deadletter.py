@@ -6,6 +6,7 @@ and holds nothing of the event's data: the names and places of errors, never the
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 # Delivering these again ends the same way each time; their messages name fields and digests, never values.
 HOPELESS = (MalformedDeliveryError, EventConflictError)
 MAX_REASON = 256  # characters
+# How often an operator sent the message back from its DLQ; it must be known there when it fails again.
+REDRIVES = "REDRIVES"
+_NUMBERS = ("RECEIVE_COUNT", REDRIVES)
+_COUNT = re.compile(r"[0-9]{1,9}")
 
 
 def reason(error: BaseException) -> tuple[str, str]:
@@ -55,13 +60,21 @@ def send(client: SQSClient, dlq_url: str, record: SQSRecord, error: BaseExceptio
         "EVENT_KEY": event_key,
         "CORRELATION_ID": correlation_id,
         "RECEIVE_COUNT": record.attributes.approximate_receive_count,
+        REDRIVES: _redrives(record),
     }
     attributes: dict[str, MessageAttributeValueTypeDef] = {
-        name: {"DataType": "Number" if name == "RECEIVE_COUNT" else "String", "StringValue": value}
+        name: {"DataType": "Number" if name in _NUMBERS else "String", "StringValue": value}
         for name, value in facts.items()
         if value
     }
     client.send_message(QueueUrl=dlq_url, MessageBody=record.body, MessageAttributes=attributes)
+
+
+def _redrives(record: SQSRecord) -> str | None:
+    """The count that the message came with; None when there is none, or something else by that name."""
+    carried = (record.get("messageAttributes") or {}).get(REDRIVES) or {}
+    value = carried.get("stringValue")
+    return value if isinstance(value, str) and _COUNT.fullmatch(value) else None
 
 
 # What `send` may end with; everything else is a fault of ours.

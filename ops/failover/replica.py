@@ -1,22 +1,17 @@
 """What one region's replica holds of a run: its event items, and where its events are counted. Strong reads of the
 base table, but for the search for items that nobody knows of: that one asks the index ``by_time``, which follows within
 moments.
-
-An activity item is the set of the event keys (16 bytes each) that one region has seen of a tenant, a type, a minute and
-a shard. The region is the last part of its sort key, and readers unite the sets of all regions, so that the sets
-without the region are the buckets in which an event counts.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ops import arrival
+from ops import arrival, effects
 from ops.aws import Cloud, explained
 from ops.errors import OpsError
 from ops.load import EventId, LoadRecord, sources_of
@@ -66,30 +61,15 @@ def read(cloud: Cloud, region: str, record: LoadRecord) -> Replica:
 
 def _buckets(cloud: Cloud, region: str, record: LoadRecord, tenants: list[str]) -> dict[str, frozenset[str]]:
     """Where each accepted event counts: in the partitions of the hours of the run, and of the one before and after."""
-    found: dict[str, set[str]] = {}
     if not record.attempts:
         return {}
-    hour = timedelta(hours=1)
+    step = timedelta(hours=1)
     first, last = (_utc(edge) for edge in _span(record))
-    begin = (first - hour).replace(minute=0, second=0, microsecond=0)
-    hours = [begin + step * hour for step in range(int((last + hour - begin) / hour) + 1)]
-    for tenant in tenants:
-        for one in hours:
-            pages = _query(
-                cloud,
-                region,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": f"ACTIVITY#{tenant}#{one:%Y-%m-%dT%H}"}},
-                ProjectionExpression="pk, sk, seen",
-                ConsistentRead=True,
-            )
-            for item in pages:
-                bucket = f"{item['pk']['S']} {item['sk']['S'].rpartition('#')[0]}"
-                for raw in item.get("seen", {}).get("BS", ()):
-                    key = str(uuid.UUID(bytes=bytes(raw)))
-                    if key in record.accepted:
-                        found.setdefault(key, set()).add(bucket)
-    return {key: frozenset(buckets) for key, buckets in found.items()}
+    begin = (first - step).replace(minute=0, second=0, microsecond=0)
+    hours = [begin + number * step for number in range(int((last + step - begin) / step) + 1)]
+    # Every event of a run bears its time, so that none counts as undated.
+    partitions = {effects.partition(tenant, "", one) for tenant in tenants for one in hours}
+    return effects.buckets(cloud, region, partitions, record.accepted)
 
 
 def _of_run(cloud: Cloud, region: str, record: LoadRecord, tenants: list[str]) -> Iterator[Any]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from botocore.exceptions import ClientError
@@ -106,16 +109,28 @@ class Recovery:
         return [json.loads(message["Body"])["detail"]["number"] for message in self.taken(queue)]
 
 
-@pytest.fixture(scope="module")
-def recovery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recovery]:
-    state_dir = tmp_path_factory.mktemp("cloud")
-    cloud = local_cloud.up(stage_on(choose_port(0, {0})), state_dir=state_dir)
+@contextmanager
+def running(state_dir: Path, **settings: Any) -> Iterator[Recovery]:
+    cloud = local_cloud.up(stage_on(choose_port(0, {0}), **settings), state_dir=state_dir)
     aws = Aws(cloud)
     try:
         yield Recovery(cloud, aws)
     finally:
         aws.close()
         local_cloud.down(state_dir=state_dir)
+
+
+@pytest.fixture(scope="module")
+def recovery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recovery]:
+    with running(tmp_path_factory.mktemp("cloud")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recovery]:
+    """A cloud that holds every role to its policy."""
+    with running(tmp_path_factory.mktemp("guarded"), enforce_iam=True) as one:
+        yield one
 
 
 @pytest.fixture(autouse=True)
@@ -270,3 +285,86 @@ def test_move_task_that_is_cancelled_leaves_the_rest_in_the_dlq(recovery: Recove
     (task,) = sqs.list_message_move_tasks(SourceArn=arn, MaxResults=10)["Results"]
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("CANCELLED", moved)
     assert len(recovery.taken("slowly-dead")) == 12 - moved > 0
+
+
+def test_failed_asynchronous_invocation_is_recorded_with_its_request_id(recovery: Recovery) -> None:
+    aws = recovery.aws
+    aws.function(US, "api")
+    queue = aws("sqs", US).create_queue(QueueName="failed")["QueueUrl"]
+    arn = aws("sqs", US).get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    aws("lambda", US).put_function_event_invoke_config(
+        FunctionName="api", MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": arn}}
+    )
+    payload = {"rawPath": "/fail", "rawQueryString": "", "headers": {}}
+    asked = aws("lambda", US).invoke(FunctionName="api", InvocationType="Event", Payload=json.dumps(payload))
+    assert asked["StatusCode"] == 202
+    (message,) = wait_until(lambda: recovery.taken("failed"), "the record", timeout_s=60)
+    record = json.loads(message["Body"])
+    assert record["version"] == "1.0"
+    assert record["requestContext"] == {
+        "requestId": asked["ResponseMetadata"]["RequestId"],
+        "functionArn": f"arn:aws:lambda:{US}:000000000000:function:api:$LATEST",
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 2,
+    }
+    assert record["requestPayload"] == payload
+    assert record["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+    assert record["responsePayload"]["errorType"] == "RuntimeError"
+
+
+def session(recovery: Recovery, name: str, grants: dict[str, list[str]]) -> boto3.Session:
+    """A session of a role that may do each of ``grants`` (action: resources) and nothing else."""
+    iam, account = recovery.aws("iam", US), {"AWS": "arn:aws:iam::000000000000:root"}
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": account, "Action": "sts:*"}]}
+    statements = [{"Effect": "Allow", "Action": action, "Resource": arns} for action, arns in grants.items()]
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_role_policy(RoleName=name, PolicyName="only", PolicyDocument=policy)
+    keys = recovery.aws("sts", US).assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    return boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], US)
+
+
+def client(recovery: Recovery, of: boto3.Session, service: str) -> Any:
+    return of.client(service, endpoint_url=recovery.cloud.endpoint_url)  # type: ignore[call-overload]
+
+
+def test_replay_is_refused_without_its_grant_on_archive_bus_and_replay(guarded: Recovery) -> None:
+    guarded.bus("held")
+    arns = [f"{ARN}:archive/held", f"{ARN}:event-bus/held", f"{ARN}:replay/held-*"]
+    request = {
+        "EventSourceArn": arns[0],
+        "EventStartTime": START,
+        "EventEndTime": datetime.fromtimestamp(START_S + 60, UTC),
+        "Destination": {"Arn": arns[1]},
+    }
+    for missing in range(3):
+        less = [arn for number, arn in enumerate(arns) if number != missing]
+        events = client(guarded, session(guarded, f"replay-{missing}", {"events:StartReplay": less}), "events")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            events.start_replay(ReplayName=f"held-{missing}", **request)
+    grants = {"events:StartReplay": arns, "events:DescribeReplay": arns[2:], "events:TestEventPattern": ["*"]}
+    events = client(guarded, session(guarded, "replay", grants), "events")
+    events.start_replay(ReplayName="held-all", **request)
+    assert events.describe_replay(ReplayName="held-all")["State"] in {"STARTING", "RUNNING", "COMPLETED"}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        events.cancel_replay(ReplayName="held-all")
+
+
+def test_move_task_is_refused_without_the_grants_of_what_it_does(guarded: Recovery) -> None:
+    arn = dead_letters(guarded, "held", 1)
+    source = arn.removesuffix("-dead")
+    actions = ("StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ListMessageMoveTasks")
+    whole = {f"sqs:{action}": [arn] for action in actions} | {"sqs:SendMessage": [source]}
+    for missing in ("sqs:DeleteMessage", "sqs:SendMessage", "sqs:StartMessageMoveTask"):
+        less = {action: arns for action, arns in whole.items() if action != missing}
+        sqs = client(guarded, session(guarded, missing.replace(":", "-"), less), "sqs")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            sqs.start_message_move_task(SourceArn=arn)
+    sqs = client(guarded, session(guarded, "move", whole), "sqs")
+    sqs.send_message_batch(QueueUrl=guarded.url("held"), Entries=[{"Id": "1", "MessageBody": "by hand"}])
+    sqs.start_message_move_task(SourceArn=arn)
+    wait_until(
+        lambda: sqs.list_message_move_tasks(SourceArn=arn)["Results"][0]["Status"] == "COMPLETED", "the task to end"
+    )
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sqs.list_dead_letter_source_queues(QueueUrl=guarded.url("held-dead"))

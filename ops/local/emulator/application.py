@@ -22,6 +22,7 @@ from ops.local.emulator.enforcement import Enforcement
 from ops.local.emulator.fis import Experiments, FaultInjection, Resources
 from ops.local.emulator.gateway import Receive, Send
 from ops.local.emulator.healthchecks import HealthChecks
+from ops.local.emulator.invocations import Invocations, is_asynchronous
 from ops.local.emulator.lambdas import Lambdas
 from ops.local.emulator.metrics import Metrics
 from ops.local.emulator.outages import Outages
@@ -50,6 +51,7 @@ class Emulator:
         self.archives = Archives(self.metrics.rule)
         self.replays = Replays()
         self.queues = Queues()
+        self.invocations = Invocations()
         self.lambdas = Lambdas(self.outages, self.metrics)
         self.workerlog = workerlog  # plain functions: they become methods of the emulator's workers
         self.apis = Apis(self.outages, self.metrics)
@@ -92,6 +94,9 @@ class Emulator:
             return
         if scope["type"] == "http" and self.fis.is_asked(scope):
             await self.fis.serve(scope, receive, send)
+            return
+        if is_asynchronous(scope):
+            await self.invocations.serve(self._ministack, scope, receive, send)
             return
         await self._ministack(scope, receive, send)
 

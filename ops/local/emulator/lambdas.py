@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ops.local.emulator.invocations import REQUEST_ID
 from ops.local.emulator.metrics import Metrics
 from ops.local.emulator.outages import Outages
 from ops.local.emulator.scopes import Scope, here
@@ -16,6 +17,8 @@ from ops.local.record import Fault
 
 WARM_WORKERS = max(2, os.cpu_count() or 1)
 WAIT_FOR_WARM_WORKER_S = 10.0
+UNNAMED_ERROR = "Runtime.HandlerError"
+TRACEBACK = "Traceback (most recent call last):\n"
 
 
 class Lambdas:
@@ -45,12 +48,14 @@ class Lambdas:
         waited = workers.acquire(timeout=WAIT_FOR_WARM_WORKER_S)
         started = time.time()
         try:
-            result = self._execute(func, config, event, request_id, started)
+            result = self._execute(func, config, event, REQUEST_ID.get() or request_id, started)
         finally:
             if waited:
                 workers.release()
         duration_ms = (time.time() - started) * 1000
         answer = result if isinstance(result, dict) else {}
+        if isinstance(answer.get("body"), dict) and answer["body"].get("errorType") == UNNAMED_ERROR:
+            answer["body"] = raised(answer["body"], answer.get("log") or "", REQUEST_ID.get() or request_id)
         if error is not None:
             log = answer.get("log") or ""
             answer = result = _failed("FaultInjectedError", f"the invocation failed by experiment {error.owner}")
@@ -90,3 +95,18 @@ def _failed(kind: str, message: str, duration_ms: float = 0.0) -> dict[str, Any]
     """What the emulator takes for an invocation that ended with an error of the function."""
     body = {"errorType": kind, "errorMessage": message}
     return {"body": body, "error": True, "log": "", "duration_ms": duration_ms}
+
+
+def raised(body: dict[str, Any], log: str, request_id: str) -> dict[str, Any]:
+    """What Lambda answers for an exception of a Python handler: its type and stack, which the emulator leaves out.
+
+    The traceback ends the log. https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
+    """
+    traceback = log.rpartition(TRACEBACK)[2].rstrip("\n") if TRACEBACK in log else ""
+    message = str(body["errorMessage"])
+    frames, _, last = traceback.removesuffix(message).rpartition("\n")
+    kind = last.partition(":")[0].rpartition(".")[2].strip()
+    if not kind.isidentifier():
+        return body
+    stack = [f"  File{frame}" for frame in f"\n{frames}\n".split("\n  File")[1:]]
+    return {"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": stack}

@@ -89,6 +89,15 @@ REPLACEMENTS = (
         "tests/unit/local/emulator/test_lambdas.py::test_invocation_without_a_free_slot_is_published_as_a_throttle",
     ),
     Replacement(
+        "services.lambda_svc.invoke_async_with_retry",
+        ("func", "event"),
+        "The record of a failed asynchronous invocation has version, time, request id, the attempts made and the "
+        "version that ran; a dead-letter queue gets the bare event with attributes. ministack leaves these out, says "
+        "three attempts whatever they were, and sends the record to both.",
+        "invocations.take",
+        "tests/local/test_played_recovery.py::test_failed_asynchronous_invocation_is_recorded_with_its_request_id",
+    ),
+    Replacement(
         "services.lambda_svc._iter_all_esms",
         (),
         "What is taken away reads no queue and no stream, without any change to its event source mappings.",
@@ -234,6 +243,23 @@ REPLACEMENTS = (
         "tests/unit/local/emulator/test_enforcement.py::test_resource_of_a_call_is_what_aws_holds_it_against",
     ),
     Replacement(
+        "core.iam_actions.eventbridge_resource_arns",
+        ("body", "region", "account_id"),
+        "StartReplay needs its grant on the replay, the archive and the bus, CreateArchive on the archive and the bus; "
+        "ministack asks for one.",
+        "enforcement.eventbridge_resource_arns",
+        "tests/local/test_played_recovery.py::test_replay_is_refused_without_its_grant_on_archive_bus_and_replay",
+    ),
+    Replacement(
+        "core.iam_evaluator.enforce",
+        ("access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"),
+        "A task that moves dead letters needs what moving them by hand needs too: to receive and delete there, and to "
+        "send to their destination; a batch needs the grant of the single call. ministack knows one action a call, of "
+        "the call's own name.",
+        "enforcement.enforce",
+        "tests/local/test_played_recovery.py::test_move_task_is_refused_without_the_grants_of_what_it_does",
+    ),
+    Replacement(
         "core.iam_actions._lambda_action",
         ("method", "path"),
         "Reading a reserved concurrency, or one event source mapping, has an action of its own; ministack holds the "
@@ -281,7 +307,8 @@ REPLACEMENTS = (
     Replacement(
         "app.app",
         ("scope", "receive", "send"),
-        "Carries the control endpoint /_atoll/ and the ticks.",
+        "Carries the control endpoint /_atoll/ and the ticks. An asynchronous invocation is answered with the id "
+        "that the function sees and its record names; ministack draws three.",
         "serve",
         "tests/local/test_local_cloud.py::test_control_endpoint_lists_each_replacement_with_its_reason",
     ),

@@ -63,6 +63,21 @@ def test_message_of_which_nothing_is_known_carries_only_what_is(cloud: Cloud) ->
     assert set(reason) == {"ERROR_CODE", "ERROR_MESSAGE", "FUNCTION", "RECEIVE_COUNT"}
 
 
+@pytest.mark.parametrize(
+    ("carried", "counted"), [("1", "1"), ("12", "12"), ("-1", None), ("x", None), ("٣", None), (None, None)]
+)
+def test_message_that_was_redriven_and_fails_again_says_how_often(
+    cloud: Cloud, carried: str | None, counted: str | None
+) -> None:
+    event = sqs_event("{")
+    event["Records"][0]["messageAttributes"] = (
+        {} if carried is None else {"REDRIVES": {"stringValue": carried, "dataType": "Number"}}
+    )
+    store.handler(event, Context())
+    ((_, reason),) = cloud.dead_letters()
+    assert reason.get("REDRIVES") == counted
+
+
 @pytest.mark.parametrize(("handler", "operation"), [(HANDLERS[0], "PutItem"), (HANDLERS[1], "UpdateItem")])
 def test_passing_failure_is_retried_until_the_last_receive_and_then_moved_with_its_reason(
     cloud: Cloud, handler: Any, operation: str
@@ -120,7 +135,7 @@ def test_each_message_of_any_batch_ends_in_exactly_one_place(cloud: Cloud, handl
         counts=st.lists(st.integers(1, 4), min_size=10, max_size=10),
         movable=st.booleans(),
     )
-    @hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @hypothesis_settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def check(kinds: list[str], counts: list[int], movable: bool) -> None:
         cloud.clear()
         cloud.dead_letters()

@@ -29,6 +29,7 @@ from ops import (
     parity,
     policies,
     provision,
+    redrive,
     replay,
     runbooks,
     stack,
@@ -53,6 +54,7 @@ from ops.replay import pausing
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.redrive.platform import answering
 from tests.unit.ops.replay.stored import store
 from tests.unit.ops.test_ledger import ENTRY
 from tests.unit.ops.test_parity import region_of
@@ -65,7 +67,9 @@ QUICK = ReplayWaits(quiet_s=0, drain_s=0, replay_s=5, listen_s=0, sleep=lambda s
 # Every experiment of these tests is this stage's.
 RUNNING_TAGS = {"aws:ResourceTag/atoll:stage": ["unit"]}
 # Actions that change nothing and are not called so.
-READS = {"apigateway:GET", "kms:Decrypt", "route53:TestDNSAnswer"}
+# A message of a queue is seen by hiding it for a moment, and shown again.
+LOOKS = {"sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"}
+READS = {"apigateway:GET", "kms:Decrypt", "route53:TestDNSAnswer", *LOOKS}
 
 
 class Need(NamedTuple):
@@ -340,6 +344,34 @@ def _apply_replay(world: World, plan: Plan, region: str, bus: str) -> None:
     assert pausing.Gate(cloud, queues, dict, max_age_s=-1, max_growth=0).look().wait
 
 
+def _redrive(world: World, apply: bool = False) -> Iterator[None]:
+    with answering(world.cloud) as platform:
+        for region in world.cloud.stage.regions:
+            platform.journal(region)
+        world.provisioned()
+        for region in world.cloud.stage.regions:
+            platform.deploy(region)
+            platform.keep(region)
+            platform.fail_everywhere(region)
+        yield
+        for region in world.cloud.stage.regions:
+            looked = redrive.look(world.cloud, regions=[region])
+            redrive.quarantine_frame(world.cloud, [region])
+            plan = redrive.plan(world.cloud, regions=[region], looked=looked)
+            assert plan.estimates["messages_to_stay"] == 0
+            assert len(plan.changes) == 5
+            if not apply:
+                continue
+            redriven = redrive.apply(world.cloud, plan, plan.token)
+            assert redriven.figures()["not_taken"] == 0
+            redrive.prove(world.cloud, redriven.moved_keys, deadline_s=0, sleep=lambda seconds: None)
+            platform.move_tasks(region)
+
+
+def _redrive_applied(world: World) -> Iterator[None]:
+    yield from _redrive(world, apply=True)
+
+
 def _edge(world: World) -> Iterator[None]:
     world.provisioned()
     answer = {"RecordData": [], "ResponseCode": "NOERROR", "Nameserver": "ns-1.example"}
@@ -453,6 +485,7 @@ DRY: dict[str, Path] = {
     "parity": _parity,
     "provision": _provision,
     "provision-destroy": _destroy,
+    "redrive": _redrive,
     "replay": _replay,
     "drill": _drill,
     "edge": _edge,
@@ -463,6 +496,7 @@ DRY: dict[str, Path] = {
 APPLIED: dict[str, Path] = {
     "provision": _provision_applied,
     "provision-destroy": _destroy_applied,
+    "redrive": _redrive_applied,
     "replay": _replay_applied,
     "drill": _drill_applied,
     "failover": _failover_applied,
@@ -621,6 +655,48 @@ def test_policy_of_a_strong_stage_lets_the_table_be_looked_at_for_items(stage: S
     assert [(g.sid, g.actions, g.resources) for g in more] == [
         ("EmptyTable", ("dynamodb:Scan",), (f"arn:aws:dynamodb:{US}:{ACCOUNT}:table/atoll-unit",))
     ]
+
+
+def test_policy_for_a_bus_besides_the_stages_names_it_its_archive_and_the_place_of_its_records(stage: Stage) -> None:
+    besides = policies.Besides(
+        buses=("orders",), archives=("orders-2026",), queues=("orders-dlq",), keep="s3://kept/x/"
+    )
+    own = flat(policies.policy("replay", stage, ACCOUNT, True))
+    more = flat(policies.policy("replay", stage, ACCOUNT, True, besides=besides))
+
+    assert own <= more
+    assert more - own >= {
+        pair
+        for region in (US, AP)
+        for pair in (
+            ("events:DescribeArchive", f"arn:aws:events:{region}:{ACCOUNT}:archive/orders-2026"),
+            ("events:StartReplay", f"arn:aws:events:{region}:{ACCOUNT}:archive/orders-2026"),
+            ("events:StartReplay", f"arn:aws:events:{region}:{ACCOUNT}:event-bus/orders"),
+            ("events:ListTargetsByRule", f"arn:aws:events:{region}:{ACCOUNT}:rule/orders/*"),
+            ("sqs:GetQueueAttributes", f"arn:aws:sqs:{region}:{ACCOUNT}:orders-dlq"),
+        )
+    }
+    names = policies.Names(stage, ACCOUNT, besides=besides)
+    kept = [*policies._ledger("replay")(names), *policies._quarantine(names)]
+    assert {resource for grant in kept for resource in grant.resources} == {
+        "arn:aws:s3:::kept",
+        "arn:aws:s3:::kept/x/ledger/replay/*",
+        "arn:aws:s3:::kept/x/quarantine/*",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["parity", "--bus", "orders"], "parity works on the stage alone; accepted for replay and redrive"),
+        (["replay", "--bus", "*"], r"--bus: '\*' is no name"),
+        (["replay", "--queue", f"arn:aws:sqs:{US}:{ACCOUNT}:orders"], "--queue: 'arn:.* is no name"),
+        (["replay", "--keep", "records"], "keep: 'records' is no place in S3"),
+    ],
+)
+def test_command_when_told_of_what_it_cannot_work_on_says_so(arguments: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        app(["policy", *arguments], standalone_mode=False)
 
 
 def test_every_runbook_and_no_other_has_a_policy_and_a_path() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -65,3 +67,79 @@ def test_action_of_reading_one_thing_of_a_function_is_its_own(method: str, path:
 def test_call_of_cloudwatch_that_names_no_alarm_is_held_against_all_of_them() -> None:
     held = Enforcement().extract_resource_arn("monitoring", "POST", "/", {}, b"", {}, "us-east-1", "000000000000")
     assert held == "arn:aws:cloudwatch:us-east-1:000000000000:alarm:*"
+
+
+ARN = "arn:aws:events:eu-west-1:000000000000"
+DLQ = "arn:aws:sqs:eu-west-1:000000000000:dead"
+
+
+@pytest.mark.parametrize(
+    ("body", "arns"),
+    [
+        (
+            {"ReplayName": "r", "EventSourceArn": f"{ARN}:archive/a", "Destination": {"Arn": f"{ARN}:event-bus/b"}},
+            [f"{ARN}:replay/r", f"{ARN}:archive/a", f"{ARN}:event-bus/b"],
+        ),
+        ({"ArchiveName": "a", "EventSourceArn": f"{ARN}:event-bus/b"}, [f"{ARN}:archive/a", f"{ARN}:event-bus/b"]),
+        ({"Entries": [{"EventBusName": "b"}, {}]}, [f"{ARN}:event-bus/b", f"{ARN}:event-bus/default"]),
+        ({"ReplayName": "r"}, []),
+    ],
+)
+def test_call_of_eventbridge_is_held_against_all_that_it_addresses(body: dict[str, Any], arns: list[str]) -> None:
+    held = Enforcement().eventbridge_resource_arns(json.dumps(body).encode(), "eu-west-1", "000000000000")
+    assert held == arns
+
+
+class Policies:
+    """Lets what it is told pass, and keeps what was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *refused: tuple[str, str]) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.enforcement = Enforcement()
+        self._refused = refused
+        monkeypatch.setattr(self.enforcement, "_enforce", self._enforce)
+
+    def _enforce(self, key: str, action: str, service: str, region: str, resource_arn: str, **_: Any) -> str | None:
+        self.asked.append((action.removeprefix("sqs:"), resource_arn))
+        return "refused" if self.asked[-1] in self._refused else None
+
+    def call(self, operation: str, **body: str) -> Any:
+        headers = {"x-amz-target": f"AmazonSQS.{operation}"}
+        payload = json.dumps(body).encode()
+        arn = self.enforcement.extract_resource_arn(
+            "sqs", "POST", "/", headers, payload, {}, "eu-west-1", "000000000000"
+        )
+        return self.enforcement.enforce("key", f"sqs:{operation}", "sqs", "eu-west-1", resource_arn=arn)
+
+
+def test_task_needs_what_moving_by_hand_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies, destination = Policies(monkeypatch), DLQ.replace("dead", "work")
+    assert policies.call("StartMessageMoveTask", SourceArn=DLQ, DestinationArn=destination) is None
+    on_the_dlq = [(name, DLQ) for name in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")]
+    assert policies.asked == [("StartMessageMoveTask", DLQ), *on_the_dlq, ("SendMessage", destination)]
+    policies.asked.clear()
+    task = base64.b64encode(json.dumps({"taskId": "1", "sourceArn": DLQ}).encode()).decode()
+    assert policies.call("CancelMessageMoveTask", TaskHandle=task) is None
+    assert policies.asked == [("CancelMessageMoveTask", DLQ), *on_the_dlq]
+    policies.asked.clear()
+    assert policies.call("ListMessageMoveTasks", SourceArn=DLQ) is None
+    assert policies.asked == [("ListMessageMoveTasks", DLQ), ("GetQueueAttributes", DLQ)]
+
+
+def test_task_is_refused_when_one_of_its_grants_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies = Policies(monkeypatch, ("DeleteMessage", DLQ))
+    assert policies.call("StartMessageMoveTask", SourceArn=DLQ) == "refused"
+    assert policies.call("ListMessageMoveTasks", SourceArn=DLQ) is None
+
+
+def test_call_of_a_queue_is_held_against_that_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies = Policies(monkeypatch)
+    policies.call("ListDeadLetterSourceQueues", QueueUrl="http://localhost/000000000000/dead")
+    assert policies.asked == [("ListDeadLetterSourceQueues", DLQ)]
+
+
+def test_batch_needs_the_grant_of_the_single_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies = Policies(monkeypatch)
+    for call in ("SendMessage", "DeleteMessage", "ChangeMessageVisibility"):
+        policies.call(f"{call}Batch", QueueUrl="http://localhost/000000000000/dead")
+    assert [action for action, _ in policies.asked] == ["SendMessage", "DeleteMessage", "ChangeMessageVisibility"]

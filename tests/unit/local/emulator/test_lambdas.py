@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from typing import Any
 
 import pytest
 
-from ops.local.emulator.lambdas import Lambdas
+from ops.local.emulator.lambdas import Lambdas, raised
 from ops.local.emulator.metrics import Metrics
 from ops.local.emulator.outages import Outages
 from ops.local.emulator.scopes import Scope, entered
@@ -110,3 +111,26 @@ def test_delay_beyond_the_timeout_of_the_function_ends_there(monkeypatch: pytest
     answer = function.answer()
     assert answer["body"]["errorMessage"] == "Task timed out after 3.00 seconds"
     assert (function.slept, function.ran, function.metrics.errors) == ([3.0], 0, [("store", True)])
+
+
+@pytest.mark.parametrize("message", ["on purpose", "of two\nlines: and more", ""])
+def test_exception_of_a_handler_is_answered_with_its_type_and_stack(message: str) -> None:
+    try:
+        raise LookupError(message)
+    except LookupError as error:
+        log = "a line\n" + traceback.format_exc()
+        body = raised({"errorMessage": str(error), "errorType": "Runtime.HandlerError"}, log, "id")
+    assert (body["errorType"], body["errorMessage"], body["requestId"]) == ("LookupError", message, "id")
+    (frame,) = body["stackTrace"]
+    assert frame.startswith('  File "')
+    assert "raise LookupError" in frame
+
+
+def test_exception_of_a_module_is_answered_without_its_module() -> None:
+    log = 'Traceback (most recent call last):\n  File "a.py", line 1, in b\n    c()\nbotocore.errors.Gone: no: such\n'
+    assert raised({"errorMessage": "no: such"}, log, "id")["errorType"] == "Gone"
+
+
+def test_error_without_a_traceback_stays_as_it_is() -> None:
+    body = {"errorMessage": "Worker process died", "errorType": "Runtime.HandlerError"}
+    assert raised(body, "Worker process died", "id") == body
