@@ -315,9 +315,11 @@ def _replay(names: Names) -> Iterator[Grant]:
     yield from _reading_items(names)
     reads = ("events:ListReplays", "events:TestEventPattern", "sqs:ListQueues")
     yield Grant("ReplayPreview", reads, ("*",), NO_RESOURCE)
-    # Whether a selection's temporary rules may send to them.
+    # Of a processor's queue a dry run reads whether a selection's temporary rules may send to it.
+    depths = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
     processors = names.everywhere("sqs", *map(names.stage.queue, names.stage.processor_names))
-    yield Grant("Admission", ("sqs:GetQueueUrl", "sqs:GetQueueAttributes"), processors)
+    yield Grant("Queues", depths, processors)
+    yield Grant("DlqDepths", depths, names.everywhere("sqs", *names.stage.dlqs), changes=True)
     yield from _replay_changes(names)
 
 
@@ -701,7 +703,6 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
         _metrics,
         _for_apply(_ledger("replay")),
         _for_apply(_tables),
-        _for_apply(_depths),
         _replay,
     ),
 }

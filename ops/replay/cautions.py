@@ -35,7 +35,7 @@ def refusals(source: Archive, running: Sequence[str], asked: Sequence[str], chos
     return reasons
 
 
-def about_archive(source: Archive, window: tuple[datetime, datetime], now: datetime) -> list[str]:
+def about_archive(source: Archive, window: tuple[datetime, datetime], now: datetime, *, own: bool) -> list[str]:
     """What the archive may lack of the window."""
     (start, end), found = window, []
     if end > now - ARCHIVE_DELAY:
@@ -44,7 +44,8 @@ def about_archive(source: Archive, window: tuple[datetime, datetime], now: datet
         found.append(f"the archive is younger than the window: it was created at {text_of(source.created)}")
     if source.retention_days and start < now - timedelta(days=source.retention_days):
         found.append(f"the archive keeps {source.retention_days} days: the window begins before that")
-    if source.pattern and '"replay-name"' not in source.pattern.partition('"detail"')[0]:
+    # The stage's archives take all that the platform publishes.
+    if source.pattern and not own:
         found.append(f"the archive keeps only what its pattern matches: {source.pattern}")
     return found
 

@@ -131,7 +131,7 @@ def plan(
         reasons.append("no rule would receive the selection; to read the archive only: -p deliver=false")
     warnings = [
         *cautions.applied_before(earlier, len(pieces)),
-        *cautions.about_archive(source, window, at),
+        *cautions.about_archive(source, window, at, own=own),
         *cautions.about_others(others),
         *cautions.about_receivers(cloud, chosen, deliver),
         *cautions.about_counts(known.stored.complete, known.stored.total, known.comparable),

@@ -186,6 +186,8 @@ def _fingerprint(cloud: Cloud, region: str) -> Fingerprint:
         expired_before=time.time() + 3600,
         name=event_of,
         members=counted_in,
+        # A page in hand is most of what a scan takes: 1 MB, and many times that as Python's objects.
+        segments=2,
     )
 
 

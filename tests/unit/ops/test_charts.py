@@ -255,3 +255,16 @@ def test_panels_when_nothing_has_data_say_so() -> None:
     shown = charts.panels([charts.Panel("<b>", [])], x="time", y="value", colour="region")
     assert "no data in this window" in shown._repr_html_()
     assert "<b>" not in shown._repr_html_()
+
+
+def test_bars_with_a_line_over_them_draw_both_on_one_axis_and_the_line_alone_without_bars() -> None:
+    bars = [{"time": START + timedelta(minutes=n), "events": 3, "type": "order.paid"} for n in range(3)]
+    line = [{"time": START + timedelta(minutes=n), "events": 40 + n} for n in range(5)]
+    chart = charts.bars(bars, x="time", y="events", colour="type", title="Events", line=line)
+    assert isinstance(chart, Chart)
+    texts = {element.text for element in ElementTree.fromstring(chart.svg).iter("{http://www.w3.org/2000/svg}text")}
+    assert {"order.paid", "40"} <= texts
+    assert "stroke-dasharray" in chart.svg
+    alone = charts.bars([], x="time", y="events", title="Events", line=line)
+    assert isinstance(alone, Chart)
+    assert isinstance(charts.bars([], x="time", y="events", title="Events", line=[]), NoData)

@@ -152,8 +152,9 @@ class World:
             for bus in (self.cloud.stage.bus, self.cloud.stage.journal_bus):
                 events = self.cloud.client("events", region)
                 events.put_rule(Name=f"{bus}-store", EventBusName=bus, EventPattern='{"source": ["atoll.events"]}')
-                target: Any = {"Id": "q", "Arn": f"arn:aws:sqs:{region}:{ACCOUNT}:atoll-unit-store"}
-                events.put_targets(Rule=f"{bus}-store", EventBusName=bus, Targets=[target])
+                queues = [f"arn:aws:sqs:{region}:{ACCOUNT}:atoll-unit-{one}" for one in ("store", "activity")]
+                targets: Any = [{"Id": arn[-5:], "Arn": arn} for arn in queues]
+                events.put_targets(Rule=f"{bus}-store", EventBusName=bus, Targets=targets)
         return self
 
     def answer(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
