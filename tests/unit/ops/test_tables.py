@@ -128,7 +128,8 @@ def test_plan_table_when_the_plan_has_parameters_offers_the_command_that_makes_i
     made = {"remove_replicas": ["eu-west-1", "eu-west-2"], "archive": "a b", "repeat": False, "region": ""}
     step = Step(action="delete", resource="replica x", region="eu-west-1")
     plan = Plan(runbook="p", stage="local", account="1", regions=[], parameters=made, steps=[step])
-    command = f"ops run p --stage local -p remove_replicas=eu-west-1,eu-west-2 -p 'archive=a b' --apply {plan.token}"
+    given = "-p remove_replicas=eu-west-1,eu-west-2 -p 'archive=a b' -p repeat=false"
+    command = f"ops run p --stage local {given} --apply {plan.token}"
     assert plan_table(plan).text.endswith(f"To apply exactly this plan: {command}")
 
 
