@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from botocore.exceptions import BotoCoreError, ClientError
@@ -56,16 +57,7 @@ def plan(cloud: Cloud, request: Request, found: Preflight, cities: Mapping[str, 
         stage=stage.stage,
         account=cloud.account,
         regions=list(stage.regions),
-        parameters={
-            "mode": request.mode,
-            "region": request.region,
-            "minutes": request.minutes,
-            "parts": list(request.parts),
-            "leave": list(request.leave),
-            "rate": request.rate_per_s,
-            "force": request.force,
-            "reason": request.reason,
-        },
+        parameters=_parameters(request),
         steps=[*steps, *found.refusals],
         estimates={
             "duration_s": duration_s,
@@ -78,6 +70,15 @@ def plan(cloud: Cloud, request: Request, found: Preflight, cities: Mapping[str, 
         },
         warnings=_warnings(stage, request, found, duration_s),
     )
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    """What the same run is asked for with: only what its mode uses."""
+    asked: dict[str, Any] = {"mode": request.mode, "region": request.region}
+    if request.mode == "drill":
+        asked |= {"minutes": request.minutes, "parts": list(request.parts), "leave": list(request.leave)}
+        asked |= {"rate": request.rate_per_s}
+    return asked | {"force": request.force, "reason": request.reason}
 
 
 def approval(stage: Stage, request: Request) -> str:

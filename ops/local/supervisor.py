@@ -18,9 +18,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,12 +83,31 @@ class Supervisor:
         Raises:
             StartError: a child ended, or did not answer in time.
         """
-        settings, ports = self.settings, self._ports()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        with self._choosing(deadline):
+            return self._start(self._ports(), deadline)
+
+    @contextlib.contextmanager
+    def _choosing(self, deadline: float) -> Iterator[None]:
+        """Keep other clouds of this user from choosing ports that are chosen already and not listened on yet."""
+        path = Path(tempfile.gettempdir()) / f"atoll-ports-{os.getuid()}.lock"
+        with path.open("a", encoding="utf-8") as handle:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if self.ended.is_set() or time.monotonic() > deadline:
+                        raise StartError("another local cloud is starting, and does not come to its end") from None
+                    time.sleep(POLL_S)
+            yield
+
+    def _start(self, ports: dict[str, int], deadline: float) -> dict[str, Any]:
+        settings = self.settings
         emulator_url, endpoint_url, edge_url = (
             f"http://{HOST}:{ports[name]}" for name in ("emulator", "proxy", "edge")
         )
         cloud_id = uuid.uuid4().hex
-        deadline = time.monotonic() + START_TIMEOUT_S
         handlers_endpoint = endpoint_url if settings.handlers_through_proxy else emulator_url
         self._spawn(
             "emulator",

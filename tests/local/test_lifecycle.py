@@ -76,6 +76,18 @@ def test_up_with_its_port_in_use_takes_another_and_says_so(state_dir: Path) -> N
     assert f"port {port} is in use: proxy takes {cloud.ports['proxy']}" in said
 
 
+def test_two_clouds_that_start_at_once_with_the_same_port_take_different_ones(state_dir: Path) -> None:
+    stage, directories = stage_on(free_port()), [state_dir / "one", state_dir / "other"]
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            clouds = list(pool.map(lambda path: local_cloud.up(stage, state_dir=path), directories))
+        ports = [port for cloud in clouds for port in cloud.ports.values()]
+        assert len(ports) == len(set(ports)) == 6
+    finally:
+        for path in directories:
+            local_cloud.down(state_dir=path)
+
+
 def test_up_for_another_stage_is_refused_while_one_is_up(state_dir: Path) -> None:
     stage = stage_on(free_port())
     local_cloud.up(stage, state_dir=state_dir)

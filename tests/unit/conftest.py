@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket
+
+# How long an example takes says something about the machine, and nothing about the law.
+settings.register_profile("atoll", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("atoll")
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,8 @@ from schemathesis.core.parameters import ParameterLocation
 
 EVENT_MODES = ("application/cloudevents+json", "application/cloudevents-batch+json")
 _numbers = itertools.count()
+# The type that each listing asked for, by the cursor that it gave.
+_asked: dict[str, str | None] = {}
 
 
 @schemathesis.hook
@@ -76,9 +78,20 @@ def _carried(value: Any) -> Any:
 
 def _keep_the_cursor_to_its_query(case: Case) -> None:
     """A cursor, which only a listing can give (it has a checksum), goes with the query it was given for."""
-    made_up = len(str(case.query.get("cursor", ""))) < 40
-    for name in ["cursor"] if made_up else ["from", "to", "type"]:
+    cursor = str(case.query.get("cursor", ""))
+    if cursor not in _asked:
+        case.query.pop("cursor", None)
+        return
+    for name in ("from", "to", "type"):
         case.query.pop(name, None)
+    if (asked := _asked[cursor]) is not None:
+        case.query["type"] = asked
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case, response: Response) -> None:
+    if case.operation.label == "GET /events" and response.status_code == 200:
+        _asked[response.json()["cursor"]] = case.query.get("type")
 
 
 def _order_the_window(case: Case) -> None:

@@ -135,7 +135,7 @@ def test_each_message_of_any_batch_ends_in_exactly_one_place(cloud: Cloud, handl
         counts=st.lists(st.integers(1, 4), min_size=10, max_size=10),
         movable=st.booleans(),
     )
-    @hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @hypothesis_settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def check(kinds: list[str], counts: list[int], movable: bool) -> None:
         cloud.clear()
         cloud.dead_letters()

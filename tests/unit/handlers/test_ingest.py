@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from cloudevents.core.bindings import http as sdk
 from cloudevents.core.v1.event import CloudEvent as SdkEvent
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -272,7 +272,7 @@ def test_ingest_of_arbitrary_bytes_never_answers_5xx(cloud: Cloud) -> None:
     )
 
     @given(headers, bodies | documents)
-    @hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @hypothesis_settings(max_examples=150)
     def check(given_headers: dict[str, str], body: bytes | str) -> None:
         answer = send(request("POST /events", body, headers=given_headers))
         assert 200 <= answer["statusCode"] < 500

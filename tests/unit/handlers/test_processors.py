@@ -224,7 +224,7 @@ def test_processors_of_any_duplicated_and_reordered_deliveries_leave_the_table_a
         seed=st.integers(0, 2**16),
         batch_size=st.integers(1, 5),
     )
-    @hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def check(chosen: set[int], extra: list[int], seed: int, batch_size: int) -> None:
         entries = {index: accepted(POOL[index]) for index in chosen}
         cloud.clear()

@@ -302,7 +302,7 @@ class Replication(RuleBasedStateMachine):
 
 
 TestReplication = Replication.TestCase
-TestReplication.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestReplication.settings = settings(max_examples=150, stateful_step_count=40)
 
 WRITES = st.lists(st.tuples(st.sampled_from([A, B]), st.sampled_from("abc"), st.one_of(st.none(), st.integers(1, 9))))
 
