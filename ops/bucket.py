@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -54,11 +54,20 @@ def place(cloud: Cloud, region: str, keep: str = "") -> Place:
     """
     if not keep:
         return Place(cloud.stage.operations_bucket(cloud.account, region), "", region)
+    return Place(*parse(keep), region)
+
+
+def parse(keep: str) -> tuple[str, str]:
+    """Bucket and prefix of ``s3://bucket/prefix``, without a slash at the end.
+
+    Raises:
+        UsageError: ``keep`` is no such URI.
+    """
     found = _PLACE.fullmatch(keep.strip())
     prefix = (found[2] or "").strip("/") if found else ""
     if found is None or "//" in prefix:
         raise UsageError(f"keep: {keep!r} is no place in S3; accepted: s3://bucket or s3://bucket/prefix")
-    return Place(found[1], prefix, region)
+    return found[1], prefix
 
 
 def exists(cloud: Cloud, place: Place) -> bool:
@@ -125,7 +134,7 @@ def keys(cloud: Cloud, place: Place, prefix: str, limit: int = 10_000) -> Iterat
             )
             for page in pages:
                 for found in page.get("Contents", []):
-                    yield found["Key"][own:], found["LastModified"], found["Size"]
+                    yield found["Key"][own:], found["LastModified"].astimezone(UTC), found["Size"]
         except ClientError as error:
             if error_code(error) not in _NO_BUCKET:
                 raise

@@ -426,6 +426,15 @@ def policy(
     leaving: Annotated[
         list[str] | None, typer.Option(help="provision: a region whose replica it may remove; repeatable.")
     ] = None,
+    bus: Annotated[
+        list[str] | None, typer.Option(help="replay, redrive: a bus that is not the stage's; repeatable.")
+    ] = None,
+    archive: Annotated[list[str] | None, typer.Option(help="replay: an archive of such a bus; repeatable.")] = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="redrive: a DLQ that is not the stage's, or the queue it serves; repeatable."),
+    ] = None,
+    keep: Annotated[str, typer.Option(help="replay, redrive: s3://bucket/prefix of the records, as given to -p.")] = "",
 ) -> None:
     """Print the IAM policy that a role needs to run a runbook on a stage, and nothing more than that.
 
@@ -433,6 +442,7 @@ def policy(
 
     Example: ops policy parity --stage prod
     Example: ops policy provision --stage prod --apply > provision.json
+    Example: ops policy replay --stage prod --apply --bus orders --archive orders-2026 --keep s3://records/orders
     Example: aws iam create-policy --policy-name atoll-prod-replay --policy-document "$(ops policy replay --stage prod)"
     """
     from ops import policies
@@ -440,9 +450,10 @@ def policy(
 
     settings = load_stage(stage)
     # The name is checked before anybody is asked for the account.
-    policies.grants(runbook, settings, "", apply, leaving or ())
+    besides = policies.Besides(tuple(bus or ()), tuple(archive or ()), tuple(queue or ()), keep)
+    policies.grants(runbook, settings, "", apply, leaving or (), besides=besides)
     account = settings.account or connect(_enter(stage)).account
-    document = policies.policy(runbook, settings, account, apply, leaving or ())
+    document = policies.policy(runbook, settings, account, apply, leaving or (), besides=besides)
     several = policies.parts(document)
     if part > len(several):
         raise UsageError(f"--part: {part} is too high; accepted: 1 to {len(several)}, or 0 for all in one")

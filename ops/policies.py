@@ -11,11 +11,12 @@ Which resources an action knows: https://docs.aws.amazon.com/service-authorizati
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ops.bucket import LEDGER, QUARANTINE
+from ops.bucket import LEDGER, QUARANTINE, parse
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.provision.alarms import METRICS_REGION, composite_name, topic_name
@@ -64,8 +65,40 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Besides:
+    """What is not the stage's and that a replay or a redrive is to work on too: by name, in the stage's regions.
+
+    Attributes
+    ----------
+    queues
+        DLQs, and the queues that their messages go back to.
+    keep
+        ``s3://bucket/prefix``, where records are kept in the place of the operations buckets.
+    """
+
+    buses: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    keep: str = ""
+
+    def check(self) -> None:
+        """Raise UsageError for what is no name: a pattern, which would grant more than it seems to, or an ARN."""
+        for option, given in (("--bus", self.buses), ("--archive", self.archives), ("--queue", self.queues)):
+            for name in given:
+                if not _NAME.fullmatch(name):
+                    raise UsageError(f"{option}: {name!r} is no name; accepted: letters, digits, '.', '-', '_' and '/'")
+        if self.keep:
+            parse(self.keep)
+
+
+# Of a bus, of an archive or of a queue. Only names of partner buses have slashes.
+_NAME = re.compile(r"[A-Za-z0-9._/-]{1,256}")
+NOTHING_BESIDES = Besides()
+
+
+@dataclass(frozen=True)
 class Names:
-    """The ARNs of a stage's resources, where several: of every region.
+    """The ARNs of a stage's resources, where several: of every region; with what a role may use ``besides``.
 
     ``leaving`` are regions that the stage file no longer names and whose replica a role may remove.
     """
@@ -73,6 +106,7 @@ class Names:
     stage: Stage
     account: str
     leaving: tuple[str, ...] = ()
+    besides: Besides = NOTHING_BESIDES
 
     def at(self, region: str, service: str, *resources: str) -> tuple[str, ...]:
         return tuple(f"arn:aws:{service}:{region}:{self.account}:{resource}" for resource in resources)
@@ -86,7 +120,7 @@ class Names:
 
     @property
     def buses(self) -> tuple[str, ...]:
-        return self.stage.bus, self.stage.journal_bus
+        return self.stage.bus, self.stage.journal_bus, *self.besides.buses
 
     @property
     def archives(self) -> tuple[str, ...]:
@@ -94,21 +128,25 @@ class Names:
         return tuple(
             arn
             for region in self.stage.regions
-            for name in desired_archives(self.stage, self.account, region)
+            for name in (*desired_archives(self.stage, self.account, region), *self.besides.archives)
             for arn in self.at(region, "events", f"archive/{name}")
         )
 
     @property
     def queues(self) -> tuple[str, ...]:
         own = (self.stage.queue(processor) for processor in self.stage.processor_names)
-        return self.everywhere("sqs", *own, *self.stage.dlqs)
+        return self.everywhere("sqs", *own, *self.stage.dlqs, *self.besides.queues)
 
     def kept(self, *keys: str) -> tuple[str, ...]:
         """The operations buckets, or these keys in them. S3's ARNs have neither region nor account."""
-        buckets = [
-            f"arn:aws:s3:::{self.stage.operations_bucket(self.account, region)}" for region in self.stage.regions
+        buckets = [self.stage.operations_bucket(self.account, region) for region in self.stage.regions]
+        places = [parse(self.besides.keep)] if self.besides.keep else [(bucket, "") for bucket in buckets]
+        if not keys:
+            return tuple(f"arn:aws:s3:::{bucket}" for bucket, _ in places)
+        below = [
+            f"arn:aws:s3:::{bucket}/{prefix}/" if prefix else f"arn:aws:s3:::{bucket}/" for bucket, prefix in places
         ]
-        return tuple(f"{bucket}/{key}" for bucket in buckets for key in keys) if keys else tuple(buckets)
+        return tuple(f"{start}{key}" for start in below for key in keys)
 
     @property
     def records(self) -> list[str]:
@@ -297,8 +335,8 @@ def _redrive(names: Names) -> Iterator[Grant]:
     yield Grant("Queues", ("sqs:ListQueues",), ("*",), NO_RESOURCE)
     why = "every queue of the stage is asked which DLQ it has"
     asked = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
-    yield Grant("RedrivePolicies", asked, names.everywhere("sqs", f"{stage.prefix}-*"), why)
-    dlqs = names.everywhere("sqs", *stage.dlqs)
+    yield Grant("RedrivePolicies", asked, names.everywhere("sqs", f"{stage.prefix}-*", *names.besides.queues), why)
+    dlqs = names.everywhere("sqs", *stage.dlqs, *names.besides.queues)
     yield Grant("LookIntoDlqs", ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"), dlqs)
     yield from _keys(names, "MessagesKey", ("kms:Decrypt",), behind="sqs:ReceiveMessage")
     why = "a message's key is its queue, its day and its id"
@@ -309,7 +347,7 @@ def _redrive(names: Names) -> Iterator[Grant]:
 def _redrive_changes(names: Names) -> Iterator[Grant]:
     """Each message to what failed with it, off its DLQ, and the proof."""
     stage = names.stage
-    dlqs = names.everywhere("sqs", *stage.dlqs)
+    dlqs = names.everywhere("sqs", *stage.dlqs, *names.besides.queues)
     yield Grant("EmptyDlqs", ("sqs:DeleteMessage",), dlqs, changes=True)
     queues = names.everywhere("sqs", *(stage.queue(one) for one in stage.processor_names))
     yield Grant("ToQueues", ("sqs:SendMessage",), queues, changes=True)
@@ -641,6 +679,8 @@ VARIANTS: dict[str, tuple[Part, ...]] = {
     # ops run provision -p destroy=true
     "provision-destroy": (_opening, _stack, _tables, _archives, _records, _provision, _destroy),
 }
+# Those that work on any bus and any queue of the account, when they are told which.
+_BEYOND_THE_STAGE = ("replay", "redrive")
 COMMANDS: dict[str, tuple[Part, ...]] = {
     "drill": (_opening, _experiments),
     "edge": (_opening, _records, _edge),
@@ -650,15 +690,24 @@ COMMANDS: dict[str, tuple[Part, ...]] = {
 }
 
 
-def grants(name: str, stage: Stage, account: str, apply: bool = False, leaving: Sequence[str] = ()) -> list[Grant]:
+def grants(
+    name: str,
+    stage: Stage,
+    account: str,
+    apply: bool = False,
+    leaving: Sequence[str] = (),
+    *,
+    besides: Besides = NOTHING_BESIDES,
+) -> list[Grant]:
     """What a runbook or command needs on a stage, each with its reason; with ``apply``, what applying needs besides.
 
     Args:
         leaving: regions whose replica ``provision`` is to remove.
+        besides: what is not the stage's and that ``replay`` or ``redrive`` is to work on.
 
     Raises:
-        UsageError: there is no such runbook or command, it changes nothing and so has nothing to apply, or it removes
-            no replica of those regions.
+        UsageError: there is no such runbook or command, it changes nothing and so has nothing to apply, it removes
+            no replica of those regions, or works on nothing besides the stage.
     """
     known = RUNBOOKS | VARIANTS | COMMANDS
     if name not in known:
@@ -674,16 +723,30 @@ def grants(name: str, stage: Stage, account: str, apply: bool = False, leaving: 
         raise UsageError(
             f"--leaving: {', '.join(leaving)}: for provision, and for regions that stage {stage.stage!r} no longer has"
         )
-    names = Names(stage, account, tuple(check_regions(leaving)))
+    if besides != NOTHING_BESIDES and name not in _BEYOND_THE_STAGE:
+        raise UsageError(
+            f"--bus, --archive, --queue, --keep: {name} works on the stage alone; accepted for "
+            f"{' and '.join(_BEYOND_THE_STAGE)}"
+        )
+    besides.check()
+    names = Names(stage, account, tuple(check_regions(leaving)), besides)
     made = [grant for part in known[name] for grant in part(names)]
     if apply and not any(grant.changes for grant in made):
         raise UsageError(f"--apply: {name} changes nothing, so it has no plan to apply")
     return [grant for grant in made if apply or not grant.changes]
 
 
-def policy(name: str, stage: Stage, account: str, apply: bool = False, leaving: Sequence[str] = ()) -> Document:
+def policy(
+    name: str,
+    stage: Stage,
+    account: str,
+    apply: bool = False,
+    leaving: Sequence[str] = (),
+    *,
+    besides: Besides = NOTHING_BESIDES,
+) -> Document:
     """The same as an IAM policy document."""
-    return _document([grant.statement() for grant in grants(name, stage, account, apply, leaving)])
+    return _document([grant.statement() for grant in grants(name, stage, account, apply, leaving, besides=besides)])
 
 
 def size(document: Document) -> int:

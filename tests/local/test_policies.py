@@ -101,7 +101,10 @@ def test_provision_plans_under_its_policy_and_applies_under_the_one_for_applying
 ) -> None:
     events, archive = atoll.client("events", REGION), atoll.stage.archive_name
     looks, applies = role("provision"), role("provision", "--apply")
+    s3, bucket = atoll.client("s3", REGION), atoll.stage.operations_bucket(str(atoll.stage.account), REGION)
     events.update_archive(ArchiveName=archive, RetentionDays=3)
+    s3.delete_public_access_block(Bucket=bucket)
+    s3.delete_bucket_policy(Bucket=bucket)
     try:
         token = atoll.ops("run", "provision", "--json", **looks).json["plan"]["token"]
         denied = atoll.ops("run", "provision", "--apply", token, "--json", expect=3, **looks)
@@ -112,7 +115,9 @@ def test_provision_plans_under_its_policy_and_applies_under_the_one_for_applying
 
     assert "AccessDenied" in denied.json["checks"][-1]["detail"]
     assert kept == 3
-    assert applied.json["figures"]["applied"] == 1
+    assert applied.json["figures"]["applied"] == 2
+    assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert "aws:SecureTransport" in s3.get_bucket_policy(Bucket=bucket)["Policy"]
 
 
 def test_runbook_under_the_policy_of_another_is_denied(atoll: Atoll, role: Callable[..., dict[str, str]]) -> None:

@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from ops.stage import ROOT, load_stage, stage_names
+from tests.template import ACCOUNT, Stack
 from tests.unit.deploy.conftest import TEMPLATE, Template
 
+Deployed = Callable[[str, str], Stack]
 PROJECT = ("deploy", "handlers", "serverless.yml", "package.json")
 
 
@@ -50,7 +52,8 @@ def test_every_rule_target_has_a_retry_policy_and_a_dlq_that_takes_from_that_rul
                     for statement in policy["PolicyDocument"]["Statement"]
                     if queue in map(referred, policy["Queues"]) and statement["Effect"] == "Allow"
                 ]
-                sources = [statement["Condition"]["ArnEquals"]["aws:SourceArn"] for statement in allowed]
+                exact = [one["Condition"]["ArnEquals"] for one in allowed if "ArnEquals" in one["Condition"]]
+                sources = [condition["aws:SourceArn"] for condition in exact]
                 flat = [one for source in sources for one in (source if isinstance(source, list) else [source])]
                 assert rule in map(referred, flat), f"{queue} takes nothing from {rule}"
 
@@ -161,3 +164,56 @@ def test_journal_rule_forwards_live_events_only_in_a_role_that_may_put_on_one_bu
     assert statement["Action"] == ["events:PutEvents"]
     assert statement["Resource"] == rule["Targets"][0]["Arn"]
     assert referred(rule["Targets"][0]["RoleArn"]) == "JournalRole"
+
+
+# --- who else may send -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deployed_in(template: Callable[[str], Template]) -> Deployed:
+    return lambda name, region: Stack(template(name), region)
+
+
+@pytest.mark.parametrize("name", stage_names())
+def test_queues_of_processors_admit_the_rules_of_a_replay_on_the_two_buses_and_no_other_pattern(
+    deployed_in: Deployed, name: str
+) -> None:
+    stage = load_stage(name)
+    for region in stage.regions:
+        stack = deployed_in(name, region)
+        rules = f"arn:aws:events:{region}:{ACCOUNT}:rule"
+        wild: dict[str, Any] = {}
+        for policy in stack.of_type("AWS::SQS::QueuePolicy").values():
+            for statement in policy["PolicyDocument"]["Statement"]:
+                condition = statement.get("Condition", {})
+                assert statement["Effect"] == "Deny" or list(condition) in (["ArnEquals"], ["ArnLike"])
+                if "ArnLike" in condition:
+                    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+                    assert statement["Action"] == "sqs:SendMessage"
+                    assert condition["ArnLike"] == {
+                        "aws:SourceArn": [
+                            f"{rules}/{bus}/{stage.prefix}-replay-*" for bus in (stage.bus, stage.journal_bus)
+                        ]
+                    }
+                    wild |= dict.fromkeys(arn.rpartition(":")[2] for arn in statement["Resource"])
+                else:
+                    assert "*" not in json.dumps(condition)
+        queues = [
+            queue for processor in stage.processor_names for queue in (stage.queue(processor), stage.dlq(processor))
+        ]
+        assert sorted(wild) == sorted(queues)
+
+
+@pytest.mark.parametrize("name", [name for name in stage_names() if load_stage(name).journal.bus_policy])
+def test_journal_bus_takes_from_the_previous_regions_rule_and_operators_only(deployed_in: Deployed, name: str) -> None:
+    stage = load_stage(name)
+    for region in stage.regions:
+        [policy] = deployed_in(name, region).of_type("AWS::Events::EventBusPolicy").values()
+        statement, roles = policy["Statement"], f"arn:aws:iam::{ACCOUNT}:role/{stage.prefix}"
+        assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+        assert statement["Condition"] == {
+            "ArnNotLike": {
+                "aws:PrincipalArn": [f"{roles}-journal-{stage.journaled_region(region)}", f"{roles}-operator*"]
+            },
+            "Bool": {"aws:PrincipalIsAWSService": "false"},
+        }

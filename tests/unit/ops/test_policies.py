@@ -623,6 +623,48 @@ def test_policy_of_a_strong_stage_lets_the_table_be_looked_at_for_items(stage: S
     ]
 
 
+def test_policy_for_a_bus_besides_the_stages_names_it_its_archive_and_the_place_of_its_records(stage: Stage) -> None:
+    besides = policies.Besides(
+        buses=("orders",), archives=("orders-2026",), queues=("orders-dlq",), keep="s3://kept/x/"
+    )
+    own = flat(policies.policy("replay", stage, ACCOUNT, True))
+    more = flat(policies.policy("replay", stage, ACCOUNT, True, besides=besides))
+
+    assert own <= more
+    assert more - own >= {
+        pair
+        for region in (US, AP)
+        for pair in (
+            ("events:DescribeArchive", f"arn:aws:events:{region}:{ACCOUNT}:archive/orders-2026"),
+            ("events:StartReplay", f"arn:aws:events:{region}:{ACCOUNT}:archive/orders-2026"),
+            ("events:StartReplay", f"arn:aws:events:{region}:{ACCOUNT}:event-bus/orders"),
+            ("events:ListTargetsByRule", f"arn:aws:events:{region}:{ACCOUNT}:rule/orders/*"),
+            ("sqs:GetQueueAttributes", f"arn:aws:sqs:{region}:{ACCOUNT}:orders-dlq"),
+        )
+    }
+    names = policies.Names(stage, ACCOUNT, besides=besides)
+    kept = [*policies._ledger("replay")(names), *policies._quarantine(names)]
+    assert {resource for grant in kept for resource in grant.resources} == {
+        "arn:aws:s3:::kept",
+        "arn:aws:s3:::kept/x/ledger/replay/*",
+        "arn:aws:s3:::kept/x/quarantine/*",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["parity", "--bus", "orders"], "parity works on the stage alone; accepted for replay and redrive"),
+        (["replay", "--bus", "*"], r"--bus: '\*' is no name"),
+        (["replay", "--queue", f"arn:aws:sqs:{US}:{ACCOUNT}:orders"], "--queue: 'arn:.* is no name"),
+        (["replay", "--keep", "records"], "keep: 'records' is no place in S3"),
+    ],
+)
+def test_command_when_told_of_what_it_cannot_work_on_says_so(arguments: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        app(["policy", *arguments], standalone_mode=False)
+
+
 def test_every_runbook_and_no_other_has_a_policy_and_a_path() -> None:
     assert set(policies.RUNBOOKS) == {book.name for book in runbooks.catalogue()}
     assert set(DRY) == {*policies.RUNBOOKS, *policies.VARIANTS, *policies.COMMANDS}
