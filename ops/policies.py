@@ -358,8 +358,8 @@ def _redrive(names: Names) -> Iterator[Grant]:
     yield Grant("Queues", ("sqs:ListQueues",), ("*",), NO_RESOURCE)
     why = "every queue of the stage is asked which DLQ it has"
     asked = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
-    yield Grant("RedrivePolicies", asked, names.everywhere("sqs", f"{stage.prefix}-*"), why)
-    dlqs = names.everywhere("sqs", *stage.dlqs)
+    yield Grant("RedrivePolicies", asked, names.everywhere("sqs", f"{stage.prefix}-*", *names.besides.queues), why)
+    dlqs = names.everywhere("sqs", *stage.dlqs, *names.besides.queues)
     yield Grant("LookIntoDlqs", ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"), dlqs)
     yield from _keys(names, "MessagesKey", ("kms:Decrypt",), behind="sqs:ReceiveMessage")
     why = "a message's key is its queue, its day and its id"
@@ -370,7 +370,7 @@ def _redrive(names: Names) -> Iterator[Grant]:
 def _redrive_changes(names: Names) -> Iterator[Grant]:
     """Each message to what failed with it, off its DLQ, and the proof."""
     stage = names.stage
-    dlqs = names.everywhere("sqs", *stage.dlqs)
+    dlqs = names.everywhere("sqs", *stage.dlqs, *names.besides.queues)
     yield Grant("EmptyDlqs", ("sqs:DeleteMessage",), dlqs, changes=True)
     queues = names.everywhere("sqs", *(stage.queue(one) for one in stage.processor_names))
     yield Grant("ToQueues", ("sqs:SendMessage",), queues, changes=True)

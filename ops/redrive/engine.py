@@ -44,9 +44,9 @@ def choose(seen: Seen, asked: str, *, everything: bool, rate_per_s: int, second:
             return Engine("move-task", f"StartMessageMoveTask is not enough: {reason}", refused=True)
         return Engine("move-task", "StartMessageMoveTask, as asked for", warning=warning)
     if reason:
-        return Engine("client", f"message by message: {reason}")
+        return Engine("client", f"message by message; StartMessageMoveTask is not enough: {reason}")
     if rate_per_s > TASK_PER_S:
-        return Engine("client", f"message by message: faster than the {TASK_PER_S}/s of StartMessageMoveTask")
+        return Engine("client", f"message by message; faster than the {TASK_PER_S}/s of StartMessageMoveTask")
     return Engine(
         "move-task",
         "StartMessageMoveTask: all goes back to its one source, at the same rate and without passing through here",
