@@ -92,7 +92,8 @@ def _mappings(cloud: Cloud, region: str, arn: str) -> list[Any]:
 
 def _lately(cloud: Cloud, region: str, metric: Metric, name: str) -> float:
     """The sum, or the largest, of the last minutes; 0 without data."""
-    end = datetime.now(UTC)
+    # Whole minutes, the current one included: CloudWatch leaves out what is at the end itself.
+    end = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     of: Any = {
         "Namespace": metric.namespace,
         "MetricName": metric.name,
