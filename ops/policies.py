@@ -315,10 +315,10 @@ def _replay(names: Names) -> Iterator[Grant]:
     yield from _reading_items(names)
     reads = ("events:ListReplays", "events:TestEventPattern", "sqs:ListQueues")
     yield Grant("ReplayPreview", reads, ("*",), NO_RESOURCE)
-    # Of a processor's queue a dry run reads whether a selection's temporary rules may send to it.
+    # Of a queue that receives, a dry run reads whether a selection's temporary rules may send to it.
     depths = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
-    processors = names.everywhere("sqs", *map(names.stage.queue, names.stage.processor_names))
-    yield Grant("Queues", depths, processors)
+    receiving = (*map(names.stage.queue, names.stage.processor_names), *names.besides.queues)
+    yield Grant("Queues", depths, names.everywhere("sqs", *receiving))
     yield Grant("DlqDepths", depths, names.everywhere("sqs", *names.stage.dlqs), changes=True)
     yield from _replay_changes(names)
 
@@ -333,7 +333,7 @@ def _replay_changes(names: Names) -> Iterator[Grant]:
     yield Grant("CancelReplay", ("events:CancelReplay",), replays, why, changes=True)
     yield Grant("Proof", ("dynamodb:Scan",), names.everywhere("dynamodb", names.table), changes=True)
     # What is missing afterwards is looked for where messages end that nobody could take.
-    dlqs = names.everywhere("sqs", *stage.dlqs)
+    dlqs = names.everywhere("sqs", *stage.dlqs, *names.besides.queues)
     yield Grant("DeadKeys", ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"), dlqs, changes=True)
     temporary = "what is there for as long as a replay runs has the plan's token in its name"
     rules = names.everywhere("events", *(f"rule/{bus}/{own}" for bus in names.buses))
@@ -364,7 +364,23 @@ def _redrive(names: Names) -> Iterator[Grant]:
     yield from _keys(names, "MessagesKey", ("kms:Decrypt",), behind="sqs:ReceiveMessage")
     why = "a message's key is its queue, its day and its id"
     yield Grant("Quarantined", ("s3:GetObject",), names.kept(f"{QUARANTINE}/*"), why)
+    if names.besides.queues:
+        yield from _redrive_discovery(names)
     yield from _redrive_changes(names)
+
+
+def _redrive_discovery(names: Names) -> Iterator[Grant]:
+    """Of a queue that is not the stage's: which bus, rule, function or queue sends its failures there."""
+    yield Grant("AnyBusAndFunction", ("events:ListEventBuses", "lambda:ListFunctions"), ("*",), NO_RESOURCE)
+    why = "each in the region is asked whether the queue is its DLQ"
+    buses = names.everywhere("events", "event-bus/*")
+    yield Grant("AnyBus", ("events:DescribeEventBus",), buses, why)
+    rules = names.everywhere("events", "rule/*")
+    yield Grant("AnyRule", ("events:ListTargetsByRule",), rules, why)
+    actions = ("lambda:GetFunctionConfiguration", "lambda:ListFunctionEventInvokeConfigs")
+    yield Grant("AnyFunction", actions, names.everywhere("lambda", "function:*"), why)
+    queues = names.everywhere("sqs", *names.besides.queues)
+    yield Grant("Sources", ("sqs:ListDeadLetterSourceQueues",), queues)
 
 
 def _redrive_changes(names: Names) -> Iterator[Grant]:
@@ -372,7 +388,7 @@ def _redrive_changes(names: Names) -> Iterator[Grant]:
     stage = names.stage
     dlqs = names.everywhere("sqs", *stage.dlqs, *names.besides.queues)
     yield Grant("EmptyDlqs", ("sqs:DeleteMessage",), dlqs, changes=True)
-    queues = names.everywhere("sqs", *(stage.queue(one) for one in stage.processor_names))
+    queues = names.everywhere("sqs", *map(stage.queue, stage.processor_names), *names.besides.queues)
     yield Grant("ToQueues", ("sqs:SendMessage",), queues, changes=True)
     using = ("kms:Decrypt", "kms:GenerateDataKey")
     yield from _keys(names, "SendKey", using, behind="sqs:SendMessage", changes=True)
@@ -380,7 +396,7 @@ def _redrive_changes(names: Names) -> Iterator[Grant]:
     yield Grant("ToFunctions", ("lambda:InvokeFunction",), functions, changes=True)
     yield Grant("ToBuses", ("events:PutEvents",), names.everywhere("events", *_of_buses(names)), changes=True)
     tasks = ("sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:CancelMessageMoveTask")
-    moved = names.everywhere("sqs", *(stage.dlq(one) for one in stage.processor_names))
+    moved = names.everywhere("sqs", *map(stage.dlq, stage.processor_names), *names.besides.queues)
     yield Grant("MoveTasks", tasks, moved, changes=True)
     table = names.everywhere("dynamodb", names.table)
     yield Grant("Proof", ("dynamodb:BatchGetItem", "dynamodb:Query"), table, changes=True)
