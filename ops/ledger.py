@@ -132,6 +132,27 @@ def frame(entries: Sequence[Entry]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def history(cloud: Cloud, runbook: str, regions: Sequence[str] = (), keep: str = "") -> pd.DataFrame:
+    """What was applied before and by whom, newest first, as :func:`frame` has it.
+
+    Args:
+        regions: whose records are read; empty: all of the stage.
+        keep: where else the records are, ``s3://bucket/prefix``.
+
+    A region whose records cannot be read is a row that says why.
+    """
+    asked = [cloud.stage.home_region] if keep else list(regions) or cloud.stage.regions
+    unread: list[tuple[str, str]] = []
+    found = entries(
+        cloud,
+        [bucket.place(cloud, region, keep) for region in asked],
+        runbook,
+        unread=lambda one, error: unread.append((one.region, str(error))),
+    )
+    rows = [{"state": "NOT READ", "region": region, "parameters": why} for region, why in unread]
+    return pd.concat([frame(found), pd.DataFrame(rows)], ignore_index=True) if rows else frame(found)
+
+
 def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 

@@ -717,7 +717,7 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
         _archives,
         _rules,
         _metrics,
-        _for_apply(_ledger("replay")),
+        _ledger("replay"),
         _for_apply(_tables),
         _replay,
     ),

@@ -182,7 +182,7 @@ def _remarks(
     for name in wanted:
         if name not in found:
             yield f"{region}: {name} is among the stage's names, and is not deployed"
-        elif not found[name].feeds:
+        elif found[name].depth and not found[name].feeds:
             yield f"{region}: nothing that is deployed sends its failures to {name}"
     for name in sorted(set(found) - set(wanted)):
         yield f"{region}: {name} is a dead-letter queue, and the stage does not name it"

@@ -22,7 +22,7 @@ from ops.redrive import receiving
 from ops.redrive.choice import Choice
 from ops.redrive.masking import Masker
 from ops.redrive.messages import Letter
-from ops.redrive.queues import DeadLetterQueue
+from ops.redrive.queues import DeadLetterQueue, Feed
 
 MAX_GROUPS = 500  # of one queue; what comes after them is counted together
 LIMIT = 10_000  # messages of one queue that are looked at
@@ -145,7 +145,7 @@ class Survey:
                 seen.queue.depth,
                 seen.messages,
                 seen.chosen,
-                ", ".join(sorted({f"{feed.kind} {feed.arn.rpartition(':')[2]}" for feed in seen.queue.feeds})),
+                ", ".join(sorted({_sender(feed) for feed in seen.queue.feeds})),
             )
             for seen in self.queues
         ]
@@ -225,6 +225,15 @@ def _count(seen: Seen, letter: Letter, second: bool, at: datetime, masker: Maske
         group = seen.groups[reason] = Group()
         group.error_message, group.sample = masker.sample(letter.error_message), masker.sample(letter.body)
     group.add(letter, second)
+
+
+def _sender(feed: Feed) -> str:
+    """The one that sends its failures: by its name, a rule with its bus."""
+    name = feed.arn.rpartition(":")[2]
+    if feed.kind != "rule":
+        return f"{feed.kind} {name.rpartition('/')[2]}"
+    bus, _, rule = name.removeprefix("rule/").rpartition("/")
+    return f"rule {rule} of {bus or 'default'}"
 
 
 def age_band(age_s: float) -> str:

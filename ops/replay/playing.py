@@ -42,7 +42,8 @@ class Listener(Protocol):
     @property
     def count(self) -> int: ...
     def keys_of(self, number: int) -> bytes: ...
-    def is_dry(self) -> bool: ...
+    def mark(self) -> tuple[int, ...]: ...
+    def is_dry(self, since: tuple[int, ...] = ()) -> bool: ...
 
 
 class Book(Protocol):
@@ -84,7 +85,8 @@ class Playing:
         self.course = Course([slice_of(step) for step in self.steps.values()])
         self._failures: dict[int, int] = {}
         self._seen: dict[str, str] = {}
-        self._told: set[int] = set()
+        self._told: dict[int, int] = {}  # slice -> how many bytes of keys are written down
+        self._ended_at: dict[int, tuple[int, ...]] = {}  # slice -> the tap's mark when it was seen to have ended
         self._begun, self._said, self._paused_at = self.waits.clock(), float("-inf"), 0.0
         self._share_before, self._pausing, self._alive = 0.0, "", self._begun
 
@@ -101,6 +103,7 @@ class Playing:
                 self._ended(one, before)
 
     def _ended(self, one: attempts.Attempt, before: str | None) -> None:
+        self._ended_at[one.number] = self.tap.mark() if self.tap else ()
         step, seconds = self.steps[one.number], self.waits.clock() - self._begun
         if one.state == COMPLETED:
             done = "was finished before; not repeated" if before is None else "completed"
@@ -113,21 +116,28 @@ class Playing:
 
     def write_heard(self, everything: bool = False) -> None:
         """Write down the keys of slices that ended, once nothing more of them can come."""
-        if self.tap is None or not (everything or self.tap.is_dry()):
+        if everything:
+            self._sample()
+        if self.tap is None:
             return
         for number, one in list(self.course.latest.items()):
-            if one.state in ACTIVE or number in self._told or number not in self.steps:
+            if one.state in ACTIVE or number not in self.steps or not self._seen.get(one.name):
                 continue
-            if self._seen.get(one.name) and (one.state == COMPLETED or everything):
-                self.book.slice_heard(number, one.state, one.name, self.tap.keys_of(number))
-                self._told.add(number)
+            settled = one.state == COMPLETED and self.tap.is_dry(self._ended_at.get(number, ()))
+            if not everything and (number in self._told or not settled):
+                continue
+            keys = self.tap.keys_of(number)
+            if self._told.get(number) != len(keys):
+                self.book.slice_heard(number, one.state, one.name, keys)
+                self._told[number] = len(keys)
 
     # --- playing ---------------------------------------------------------------------------------------------------
 
     def take_up(self, heard: Callable[[int], bool]) -> None:
         """See what earlier runs of the plan have left; those of their slices that were heard are in the records."""
         self.look()
-        self._told = {number for number in self.steps if self.course.state(number) == COMPLETED and heard(number)}
+        known = [number for number in self.steps if self.course.state(number) == COMPLETED and heard(number)]
+        self._told = {number: len(self.tap.keys_of(number)) if self.tap else 0 for number in known}
         self._share_before = self.course.share
 
     def play(self) -> None:
@@ -256,8 +266,7 @@ class Playing:
         if at - self._said < LINE_EVERY_S:
             return
         self._said = at
-        events, elapsed = self.tap.count if self.tap else 0, at - self._begun
-        self.samples.append(Sample(elapsed, events))
+        events, elapsed = self._sample()
         ended = sum(self.course.state(number) == COMPLETED for number in self.steps)
         where = [f"{one.number} at events of {text_of(one.last)}" for one in self.course.active if one.last]
         parts = [f"{ended} of {len(self.steps)} slices completed"]
@@ -267,6 +276,12 @@ class Playing:
         if left := self._left_s(elapsed):
             parts.append(f"about {timedelta(seconds=round(left))} left")
         self.progress("; ".join(parts))
+
+    def _sample(self) -> tuple[int, float]:
+        """Note how many events were heard by now, and how long it took."""
+        events, elapsed = self.tap.count if self.tap else 0, self.waits.clock() - self._begun
+        self.samples.append(Sample(elapsed, events))
+        return events, elapsed
 
     def rate_per_s(self) -> float:
         """Events heard a second, of late."""

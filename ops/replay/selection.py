@@ -106,10 +106,10 @@ def _meet(first: Any, second: Any, field: str) -> Any:
     """The matcher of what both accept; None: there is nothing."""
     if first == second and type(first) is type(second):
         return first
+    if _ABSENT in (first, second):
+        # An absent field fits `anything-but` no more than a present one fits this.
+        return None
     for one, other in ((first, second), (second, first)):
-        if one == _ABSENT:
-            # An absent field fits `anything-but` no more than a present one fits this.
-            return None
         if one == _ANY:
             return other
     for one, other in ((first, second), (second, first)):

@@ -47,7 +47,8 @@ class Tap:
         self._url, self._own, self._wait_s = queue_url, own, wait_s
         self._lock, self._stopping = threading.Lock(), threading.Event()
         self._threads: list[threading.Thread] = []
-        self._empty: dict[int, int] = {}
+        self._empty: dict[int, int] = {}  # empty answers in a row, of each listener
+        self._empty_ever: dict[int, int] = {}
         self.heard: dict[int, set[bytes]] = {}
         self.by_minute: Counter[tuple[str, str]] = Counter()
         self.unreadable = 0
@@ -78,13 +79,22 @@ class Tap:
     def start(self, listeners: int = LISTENERS) -> None:
         for number in range(listeners):
             thread = threading.Thread(target=self._listen, args=(number,), name=f"atoll-tap-{number}", daemon=True)
-            self._empty[number] = 0
+            self._empty[number] = self._empty_ever[number] = 0
             self._threads.append(thread)
             thread.start()
 
-    def is_dry(self) -> bool:
-        """Whether every listener has found nothing several times in a row."""
-        return all(count >= DRY_ANSWERS for count in self._empty.values())
+    def mark(self) -> tuple[int, ...]:
+        """This moment, for :meth:`is_dry`."""
+        return tuple(self._empty_ever.values())
+
+    def is_dry(self, since: tuple[int, ...] = ()) -> bool:
+        """Whether every listener has found nothing several times in a row, all of them after the moment ``since``.
+
+        What was asked before that moment may have been answered without what came then.
+        """
+        if not all(count >= DRY_ANSWERS for count in self._empty.values()):
+            return False
+        return all(now - then > DRY_ANSWERS for now, then in zip(self._empty_ever.values(), since, strict=False))
 
     def await_dry(self, deadline_s: float) -> bool:
         """Wait until nothing more comes; False when the deadline passes first."""
@@ -131,6 +141,7 @@ class Tap:
                     self._sqs.delete_message_batch(QueueUrl=self._url, Entries=entries)
                 else:
                     self._empty[number] += 1
+                    self._empty_ever[number] += 1
             except (ClientError, BotoCoreError) as error:
                 # A new queue may not be known everywhere yet; what lasts is told with the proof.
                 self.problem = str(error)

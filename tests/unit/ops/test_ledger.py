@@ -146,6 +146,9 @@ def test_entries_when_a_region_does_not_answer_are_those_of_the_others(
 
     assert [one.region for one in found] == [places[1].region]
     assert told == [places[0]]
+    shown = ledger.history(account, "replay").set_index("region")
+    assert dict(shown["state"]) == {places[1].region: "running", places[0].region: "NOT READ"}
+    assert "no answer" in shown["parameters"][places[0].region]
     with pytest.raises(OpsError, match="no answer"):
         ledger.entries(account, places, "replay")
 

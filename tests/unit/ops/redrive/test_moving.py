@@ -92,7 +92,9 @@ def test_message_is_deleted_only_after_it_was_delivered_or_quarantined(
     assert sqs.bodies() | set(sqs.taken) | kept == everything
 
     sqs.outcomes = iter(())
-    redrive(sqs, rate_per_s=rate)  # waits until what was hidden is visible
+    for _ in range(5):  # what waited too long for its turn is left to the next pass, which says so
+        if not redrive(sqs, rate_per_s=rate).incomplete:
+            break
 
     kept = {json.loads(body)["body"] for body in sqs.kept.values()}
     assert sqs.lost == []

@@ -36,7 +36,14 @@ def test_discover_when_a_rule_names_another_dlq_finds_it_and_remarks_on_it(platf
     assert "forgotten-dlq" in {queue.name for queue in found.queues}
     assert "us-east-1: forgotten-dlq is a dead-letter queue, and the stage does not name it" in found.remarks
     assert f"us-east-1: {platform.arn('gone-dlq')} is named as a dead-letter queue, and does not exist" in found.remarks
-    assert "us-east-1: nothing that is deployed sends its failures to atoll-unit-journal-dlq" in found.remarks
+
+
+def test_discover_when_a_dlq_holds_messages_that_nothing_deployed_sends_remarks_on_it(platform: Platform) -> None:
+    remark = "us-east-1: nothing that is deployed sends its failures to atoll-unit-journal-dlq"
+    assert remark not in discover(platform.cloud, ["us-east-1"]).remarks
+    sqs = platform.cloud.client("sqs", "us-east-1")
+    sqs.send_message(QueueUrl=platform.url("atoll-unit-journal-dlq"), MessageBody="{}")
+    assert remark in discover(platform.cloud, ["us-east-1"]).remarks
 
 
 def test_discover_when_a_named_dlq_is_missing_remarks_on_it(platform: Platform) -> None:
