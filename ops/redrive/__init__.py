@@ -5,7 +5,7 @@ from its DLQ only after its target has taken it; what comes back a second time i
 
 A notebook calls ``found, seen = look(cloud, ...)``, ``plan(cloud, ..., looked=(found, seen))``,
 ``targets_frame(plan)``, ``quarantine_frame(cloud)``, ``apply(cloud, plan, token)`` and, of what that moved,
-``prove(cloud, redriven.moved_keys)``.
+``prove(cloud, redriven.keys(seen))``.
 """
 
 from ops.redrive.apply import apply

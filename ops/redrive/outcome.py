@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,6 +12,9 @@ from ops.plan import Step
 from ops.record import Check
 from ops.redrive.orders import Tally
 from ops.redrive.proof import Proof
+
+if TYPE_CHECKING:
+    from ops.redrive.survey import Survey
 
 COLUMNS = ["region", "queue", "engine", "moved", "quarantined", "left", "not chosen", "still there, why", "duration_s"]
 
@@ -44,6 +47,11 @@ class Done:
         return found + ([tally.incomplete] if tally.incomplete else [])
 
     @property
+    def by_task(self) -> bool:
+        """Whether SQS itself moved messages of it."""
+        return self.engine == "move-task" and self.tally.moved > 0
+
+    @property
     def row(self) -> list[Any]:
         tally, after = self.tally, self.step.after
         counts = [tally.moved, tally.quarantined, tally.left, tally.passed_over]
@@ -67,6 +75,18 @@ class Redriven:
     rates: list[tuple[datetime, int, float]] = field(default_factory=list)
     duration_s: float = 0.0
     resumed: bool = False
+
+    def keys(self, looked: Survey) -> list[tuple[str, str]]:
+        """Event key and region of each message that was moved. A move task tells none, and takes a queue only when all
+        of it was looked at before: so its keys are those that were seen."""
+        by_task = {(done.step.after["region"], done.step.after["queue"]) for done in self.done if done.by_task}
+        seen = [
+            (key, one.queue.region)
+            for one in looked.queues
+            if (one.queue.region, one.queue.name) in by_task
+            for key in one.event_keys
+        ]
+        return [*self.moved_keys, *seen]
 
     def _sum(self, name: str) -> int:
         return sum(getattr(done.tally, name) for done in self.done)

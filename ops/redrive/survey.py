@@ -74,7 +74,8 @@ class Seen:
     """What was seen of one queue. ``chosen`` of the ``messages`` are what the choice is about.
 
     Of those, by target: ``first`` were never redriven, ``again`` were and are back. ``second`` are all that are back.
-    ``stuck`` were never redriven and have no target. ``groups``, ``kinds`` and ``ages`` are of the chosen.
+    ``stuck`` were never redriven and have no target. ``groups``, ``kinds``, ``ages`` and ``event_keys`` are of the
+    chosen.
     """
 
     queue: DeadLetterQueue
@@ -89,6 +90,7 @@ class Seen:
     kinds: Counter[str] = field(default_factory=Counter)
     ages: Counter[str] = field(default_factory=Counter)
     groups: dict[Reason, Group] = field(default_factory=dict)
+    event_keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,8 @@ def survey(
 def _count(seen: Seen, letter: Letter, second: bool, at: datetime, masker: Masker) -> None:
     seen.chosen += 1
     seen.second += second
+    if letter.event_key is not None:
+        seen.event_keys.append(letter.event_key)
     seen.kinds[letter.kind] += 1
     seen.ages[age_band((at - letter.sent).total_seconds())] += 1
     if letter.target is not None:

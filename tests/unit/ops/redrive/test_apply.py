@@ -15,11 +15,15 @@ from ops.bucket import place
 from ops.errors import InterruptedRunError, OpsError, RefusedError
 from ops.ledger import Entry
 from ops.plan import Outcome, Plan, Step
-from ops.redrive import receiving
+from ops.redrive import queues, receiving
 from ops.redrive.apply import apply
 from ops.redrive.book import Book
+from ops.redrive.orders import Tally
+from ops.redrive.outcome import Done, Redriven
+from ops.redrive.survey import Seen, Survey
 
 REGION, KEY = "us-east-1", "0b6ef0a1-3b52-4c7e-9a59-0d3b1f0c7a11"
+OTHER_KEY = "0b6ef0a1-3b52-4c7e-9a59-0d3b1f0c7a12"
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +180,15 @@ def test_fifo_queue_is_not_redriven_in_part(cloud: Cloud) -> None:
     plan = plan_of(cloud, error_codes=["Boom"]).model_copy(update={"steps": [step]})
     with pytest.raises(OpsError, match="all messages are moved or none"):
         apply(cloud, plan, plan.token)
+
+
+def test_keys_of_what_a_move_task_moved_are_those_that_were_looked_at(cloud: Cloud) -> None:
+    plan = plan_of(cloud)
+    (queue,) = queues.find(cloud, [REGION], ["atoll-unit-activity-dlq"])
+    looked = Survey((Seen(queue, event_keys=[KEY, OTHER_KEY]),))
+    redriven = Redriven(moved_keys=[("elsewhere", "ap-south-1")])
+    assert redriven.keys(looked) == [("elsewhere", "ap-south-1")]
+    redriven.done.append(Done(plan.steps[0], "client", Tally(moved=2)))
+    assert redriven.keys(looked) == [("elsewhere", "ap-south-1")]
+    redriven.done[0] = Done(plan.steps[0], "move-task", Tally(moved=2))
+    assert redriven.keys(looked) == [("elsewhere", "ap-south-1"), (KEY, REGION), (OTHER_KEY, REGION)]
