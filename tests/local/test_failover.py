@@ -42,13 +42,18 @@ def check(result: dict[str, Any], name: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def healed(atoll: Atoll) -> Iterator[None]:
-    """Whatever a test left, the next one finds a sound platform: no experiment, no fault, replicas that agree."""
+    """Each test finds a sound platform, whatever ran before: no experiment, no fault, replicas that agree."""
+    _heal(atoll)
+    # The latency of what was held back is a measurement for some minutes more, and a reason not to.
+    wait_until(lambda: _fresh(atoll), "replication is measured as it is now", timeout_s=240)
     yield
+    _heal(atoll)
+
+
+def _heal(atoll: Atoll) -> None:
     atoll.ops("drill", "stop", "--stage", "local")
     atoll.ops("fault", "heal")
     wait_until(lambda: atoll.ops("status", expect=None).status == 0, "every region is healthy", timeout_s=90)
-    # The latency of what was held back is a measurement for some minutes more, and a reason not to.
-    wait_until(lambda: _fresh(atoll), "replication is measured as it is now", timeout_s=240)
 
 
 def _fresh(atoll: Atoll) -> bool:
