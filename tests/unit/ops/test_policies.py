@@ -45,7 +45,7 @@ from ops.failover.proof import prove
 from ops.failover.request import request as failover_request
 from ops.load import EDGE, Attempt, LoadRecord
 from ops.plan import Plan
-from ops.policies import COMPOSITES, GENERATED, NO_RESOURCE, Document, Grant, Statement
+from ops.policies import COMPOSITES, GENERATED, NO_RESOURCE, Document, Grant, Statement, shared
 from ops.provision.alarms import topic_arn
 from ops.provision.waits import Waits
 from ops.provision.world import observe
@@ -633,7 +633,7 @@ def test_ledger_and_quarantine_are_granted_by_parts_that_are_used_whole(world: W
 
     buckets = [cloud.stage.operations_bucket(ACCOUNT, region) for region in cloud.stage.regions]
     names = policies.Names(cloud.stage, ACCOUNT)
-    granted = [*policies._ledger("replay")(names), *policies._quarantine(names)]
+    granted = [*shared.ledger("replay")(names), *shared.quarantine(names)]
     dry = [grant for grant in granted if not grant.changes]
 
     assert problems(dry, needs(read)) == []
@@ -641,7 +641,7 @@ def test_ledger_and_quarantine_are_granted_by_parts_that_are_used_whole(world: W
     missed = problems(dry, needs([*read, *written]))
     assert len(missed) == 2 * len(cloud.stage.regions)
     assert all("needed and not granted: s3:PutObject" in line for line in missed)
-    another = policies._ledger("redrive")(names)
+    another = shared.ledger("redrive")(names)
     others = [line for line in problems(list(another), needs(read)) if line.startswith("needed")]
     entry = f"ledger/replay/{ENTRY.token}.json"
     assert {line.rpartition(" ")[2] for line in others} == {f"arn:aws:s3:::{name}/{entry}" for name in buckets}
@@ -685,7 +685,7 @@ def test_policy_for_a_bus_besides_the_stages_names_it_its_archive_and_the_place_
             ("sqs:GetQueueAttributes", f"arn:aws:sqs:{region}:{ACCOUNT}:orders-dlq"),
         )
     }
-    quarantine = policies._quarantine(policies.Names(stage, ACCOUNT, besides=besides))
+    quarantine = shared.quarantine(policies.Names(stage, ACCOUNT, besides=besides))
     assert {resource for grant in quarantine for resource in grant.resources} == {"arn:aws:s3:::kept/x/quarantine/*"}
 
 
