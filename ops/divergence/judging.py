@@ -112,6 +112,16 @@ def spacing(settle_s: float, latency_ms: Mapping[tuple[str, str], float] | None)
     return min(max(SPACING_S, LATENCIES * longest), MAX_SPACING_S)
 
 
+def check_attempts(attempts: int) -> None:
+    """Refuse fewer reads than it takes to confirm a difference.
+
+    Raises:
+        UsageError: there are fewer.
+    """
+    if attempts < STEADY_READS:
+        raise UsageError(f"attempts: at least {STEADY_READS}, is {attempts}")
+
+
 def judge(
     cloud: Cloud,
     replicas: Sequence[Replica],
@@ -140,8 +150,7 @@ def judge(
         UsageError: fewer ``attempts`` than it takes to confirm a difference.
         OpsError: a replica cannot be read.
     """
-    if attempts < STEADY_READS:
-        raise UsageError(f"attempts: at least {STEADY_READS}, is {attempts}")
+    check_attempts(attempts)
     count = None if only is None else frozenset(only) | frozenset(schema.names)
     run = _Run(cloud, replicas, schema, frozenset(ignore) - frozenset(schema.names), count, described, clock)
     run.sleep = sleep
