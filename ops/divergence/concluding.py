@@ -95,8 +95,9 @@ class Conclusion:
 def conclusion(
     slices: Sequence[Slice],
     design: Design,
-    limit: int,
     confirmed: frozenset[bytes],
+    *,
+    limit: int,
     looked: Sequence[Looked],
     stopped: str,
 ) -> Conclusion:

@@ -14,8 +14,8 @@ from ops.divergence.slices import MAX_SLICES
 from ops.errors import UsageError
 from ops.prices import READ_REQUEST_UNIT_USD
 
-# Items of a slice, on average: about what a read unit of 4 KB holds, so that none is paid for and left empty, and enough
-# that the largest slice is not many times as large as the others.
+# Items of a slice, on average: about what a read unit of 4 KB holds, so that little is paid for and not used, and so
+# many that the largest slice is not many times as large as the others.
 ITEMS_A_SLICE = 10
 # Slices by which the limit is settled.
 TRIAL = 100

@@ -17,22 +17,19 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import charts
 from ops.aws import Cloud, error_code
+from ops.divergence.beats import NEVER, Beat, Beats, Left
 from ops.divergence.groups import pairs
 from ops.divergence.replicas import Described, Replica, Schema, client
 from ops.divergence.reserved import heartbeat_key
 from ops.errors import UsageError
 from ops.fanout import each
-from ops.record import Check, now_text
+from ops.record import now_text
 
 ROUNDS, DEADLINE_S = 5, 30.0
 MAX_ROUNDS, MAX_DEADLINE_S = 100, 600.0
@@ -45,128 +42,6 @@ AFTERWARDS_S = 3600
 THREADS = 64
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Beat:
-    """One heartbeat from one region to another; ``latency_ms`` None: not seen, for the reason ``problem``."""
-
-    source: str
-    target: str
-    round: int
-    latency_ms: float | None
-    at_least_ms: float
-    reads: int
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Left:
-    """A heartbeat that is there though no run may need it: ``source`` wrote it, ``replica`` holds it."""
-
-    replica: Replica
-    source: str
-    run: str
-    until_s: float
-
-    def __str__(self) -> str:
-        return f"of {self.source} in {self.replica.label}, run {self.run}"
-
-
-@dataclass(frozen=True)
-class Beats:
-    """What became of the heartbeats of one run. ``apart``: the pairs that do not replicate, each with why."""
-
-    run: str
-    beats: tuple[Beat, ...]
-    deadline_s: float
-    apart: Mapping[tuple[str, str], str]
-    left: tuple[Left, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        """A row a heartbeat and region that it was looked for in; NaN where it never arrived."""
-        rows = [(b.source, b.target, b.round, b.latency_ms, b.at_least_ms, b.reads, b.problem) for b in self.beats]
-        columns = ["source", "target", "round", "latency_ms", "at_least_ms", "reads", "problem"]
-        return pd.DataFrame(rows, columns=columns).astype({"latency_ms": "float64"})
-
-    def matrix(self) -> pd.DataFrame:
-        """A row a pair: rounds tried, those that arrived, and p50, p95 and maximum of the latency.
-
-        Percentiles are values that were measured (nearest rank): with fewer than 20 rounds, p95 is the maximum.
-        """
-        rows = []
-        for source, target in dict.fromkeys((beat.source, beat.target) for beat in self.beats):
-            own = [beat for beat in self.beats if (beat.source, beat.target) == (source, target)]
-            seen = sorted(beat.latency_ms for beat in own if beat.latency_ms is not None)
-            problem = next((beat.problem for beat in own if beat.problem), "")
-            spread = [_rank(seen, share) for share in (0.5, 0.95, 1.0)]
-            rows.append((source, target, len(own), len(seen), *spread, problem))
-        columns = ["source", "target", "rounds", "arrived", "p50_ms", "p95_ms", "max_ms", "problem"]
-        return pd.DataFrame(rows, columns=columns)
-
-    def chart(self) -> charts.Chart | charts.NoData:
-        """The matrix of p95 as a heat map; a pair that nothing arrived in says so."""
-        frame = self.matrix()
-        frame["said"] = ["never" if not arrived else "" for arrived in frame["arrived"]]
-        return charts.heatmap(
-            frame,
-            x="target",
-            y="source",
-            value="p95_ms",
-            text="said",
-            title="From a write in one region to a strong read in another, p95",
-            x_title="seen in",
-            y_title="written in",
-            unit="ms",
-        )
-
-    def checks(self) -> list[Check]:
-        """A check a pair that replicates, and one for what could not be deleted again."""
-        found = []
-        for row in self.matrix().to_dict("records"):
-            name = f"heartbeats from {row['source']} to {row['target']}"
-            timed = f"p50 {row['p50_ms']:,.0f} ms, p95 {row['p95_ms']:,.0f} ms, max {row['max_ms']:,.0f} ms"
-            counted = f"{row['arrived']} of {row['rounds']} arrived"
-            if row["problem"]:
-                seen = f"{counted}; {row['problem']}. {_advice(row['problem'], row['source'], row['target'])}"
-                found.append(Check(name, False, seen))
-            else:
-                found.append(Check(name, True, f"{counted}: {timed}"))
-        if self.left:
-            listed = "; ".join(map(str, self.left))
-            detail = f"not deleted: {listed}. The next run that is applied removes them, and no comparison counts them"
-            found.append(Check("heartbeats are gone again", False, detail))
-        return found
-
-    def figures(self) -> dict[str, Any]:
-        """The p95 of each pair, None where nothing arrived."""
-        return {
-            "heartbeat_p95_ms": {
-                f"{row['source']} to {row['target']}": None if math.isnan(row["p95_ms"]) else round(row["p95_ms"], 1)
-                for row in self.matrix().to_dict("records")
-            }
-        }
-
-    def latency_ms(self) -> dict[tuple[str, str], float]:
-        """The p95 of each pair in which all arrived, by the labels of source and target."""
-        return {
-            (row["source"], row["target"]): float(row["p95_ms"])
-            for row in self.matrix().to_dict("records")
-            if not row["problem"]
-        }
-
-
-def _rank(values: Sequence[float], share: float) -> float:
-    return values[max(0, math.ceil(share * len(values)) - 1)] if values else float(np.nan)
-
-
-def _advice(problem: str, source: str, target: str) -> str:
-    if problem.startswith("never arrived"):
-        return (
-            f"Replication from {source} to {target} stands still or is slower than that: look at the status of the "
-            "pair, and scan before traffic is moved"
-        )
-    return "The pair was not timed: mend that and repeat"
 
 
 def beat(
@@ -196,8 +71,7 @@ def beat(
     check_range(rounds, deadline_s)
     linked, apart = pairs(described) if described is not None else (list(permutations(replicas, 2)), {})
     ttl = {replica: one.ttl_attribute for replica, one in (described or {}).items()}
-    until_s = now() + rounds * deadline_s * 2 + deadline_s
-    run = _Run(cloud, schema, uuid.uuid4().hex, deadline_s, until_s, ttl, clock, sleep)
+    run = _Run(cloud, schema, uuid.uuid4().hex, deadline_s=deadline_s, ttl=ttl, clock=clock, sleep=sleep, now=now)
     found: list[Beat] = []
     try:
         for number in range(1, rounds + 1):
@@ -267,14 +141,16 @@ class _Run:
         cloud: Cloud,
         schema: Schema,
         name: str,
+        *,
         deadline_s: float,
-        until_s: float,
         ttl: Mapping[Replica, str],
         clock: Callable[[], float],
         sleep: Callable[[float], None],
+        now: Callable[[], float],
     ) -> None:
-        self.cloud, self.schema, self.name, self.deadline_s, self.until_s = cloud, schema, name, deadline_s, until_s
-        self.ttl, self.clock, self.sleep = ttl, clock, sleep
+        self.cloud, self.schema, self.name, self.deadline_s = cloud, schema, name, deadline_s
+        self.ttl, self.clock, self.sleep, self.now = ttl, clock, sleep, now
+        self.until_s = 0.0
 
     def round(self, number: int, linked: Sequence[tuple[Replica, Replica]]) -> list[Beat]:
         """One heartbeat of each source, timed in its targets at the same time."""
@@ -282,7 +158,10 @@ class _Run:
         for source, target in linked:
             targets.setdefault(source, []).append(target)
         found: list[Beat] = []
-        for group in _groups(targets):
+        groups = _groups(targets)
+        # The round, and deleting what is in the tables after it.
+        self.until_s = self.now() + (len(groups) + 2) * self.deadline_s
+        for group in groups:
             threads = sum(1 + len(targets[source]) for source in group)
             with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="atoll-heartbeat") as pool:
                 started = [pool.submit(self._send, source, targets[source], number, pool) for source in group]
@@ -341,7 +220,7 @@ class _Run:
                 break
             self.sleep(min(pause_s, left_s))
             pause_s = min(GROWTH * pause_s, LAST_PAUSE_S)
-        problem = f"never arrived within {self.deadline_s:g} s"
+        problem = f"{NEVER} within {self.deadline_s:g} s"
         return Beat(source.label, target.label, number, None, 1000 * (unseen - written), reads, problem)
 
     def _mark(self, replica: Replica, region: str) -> dict[str, str]:

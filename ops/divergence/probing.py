@@ -35,7 +35,7 @@ _NEXT = {
     "CREATION_FAILED": "remove the replica and add it again",
     "REGION_DISABLED": "enable the region in the account's settings",
     "INACCESSIBLE_ENCRYPTION_CREDENTIALS": "enable its KMS key, or cancel its deletion, and restore the key's grants",
-    "REPLICATION_NOT_AUTHORIZED": "take the denial out of the table's resource policy, or end the experiment that set it",
+    "REPLICATION_NOT_AUTHORIZED": "take the denial out of the table's resource policy, or end the drill that set it",
     "ARCHIVING": "its KMS key was gone for seven days: restore the table from the backup that DynamoDB makes",
     "ARCHIVED": "its KMS key was gone for seven days: restore the table from the backup that DynamoDB made",
 }
@@ -253,6 +253,10 @@ def _of_key(one: Settings) -> Check:
     return Check(name, True, f"{one.key}{f', {one.key_state}' if one.key_state else ''}")
 
 
+def _kind_of_key(one: Settings) -> str:
+    return one.key if one.key == settings.AWS_OWNED else "a key in the account"
+
+
 _Value = Callable[[Settings], str]
 _HARMLESS = "Each replica may have its own"
 # What is compared: how it is called, its value, whether replicas of one global table must share it, and what to do.
@@ -260,7 +264,7 @@ _HARMLESS = "Each replica may have its own"
 _COMPARED: tuple[tuple[str, _Value, bool, str], ...] = (
     ("time to live", lambda one: one.ttl, True, "Items expire in one region only: set the same attribute in all"),
     ("indexes", lambda one: ", ".join(sorted(one.indexes)) or NONE, True, "Make the index in all: queries differ"),
-    ("kind of key", lambda one: _kind_of_key(one), True, "Put all replicas under keys of one kind"),
+    ("kind of key", _kind_of_key, True, "Put all replicas under keys of one kind"),
     ("billing mode", lambda one: one.billing, True, "Set the same mode: a replica that throttles falls behind"),
     (
         "write capacity",
@@ -274,10 +278,6 @@ _COMPARED: tuple[tuple[str, _Value, bool, str], ...] = (
     ("deletion protection", lambda one: one.deletion_protection, False, ""),
     ("mode of settings", lambda one: one.settings_mode or NONE, False, ""),
 )
-
-
-def _kind_of_key(one: Settings) -> str:
-    return one.key if one.key == settings.AWS_OWNED else "a key in the account"
 
 
 def _hours(left: timedelta | None) -> str:

@@ -1,11 +1,11 @@
 """Sampling: how many items may differ, from a few slices of the table read in every replica.
 
 Slices are drawn at random, without replacement, and read strongly everywhere (:mod:`ops.divergence.slices`); what is
-unlike is a suspect, which the verdict reads again as it does for every other mode. Drawing goes on until the bound that
-was asked for is reached, or cannot be; the bound holds wherever it stops (:mod:`ops.divergence.statistics`). What always
-holds: nothing is written; no more is read than was said beforehand; a sample proves that *few* items differ, never that
-none does. A slice counts with the items up to a limit, settled by the first slices: a partition key that holds more
-items than that is beyond a sample, which is said.
+unlike is a suspect, which the verdict reads again as it does for every other mode. Drawing goes on until the bound
+that was asked for is reached, or cannot be; the bound holds wherever it stops (:mod:`ops.divergence.statistics`). What
+always holds: nothing is written; little more is read than was said beforehand; a sample proves that *few* items differ,
+never that none does. A slice counts with the items up to a limit, settled by the first slices: a partition key that
+holds more items than that is beyond a sample, which is said.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from ops.aws import Cloud, explained
 from ops.divergence import statistics
@@ -62,7 +61,14 @@ class Sampled:
 
     def conclude(self, confirmed: Collection[bytes]) -> Conclusion:
         """What the sample says, once it is known which of its suspects truly differ (packed keys)."""
-        return conclusion(self.slices, self.design, self.limit, frozenset(confirmed), self.looked, self.stopped)
+        return conclusion(
+            self.slices,
+            self.design,
+            frozenset(confirmed),
+            limit=self.limit,
+            looked=self.looked,
+            stopped=self.stopped,
+        )
 
 
 def conclude(sampled: Sampled, confirmed_keys: Collection[bytes]) -> Conclusion:
@@ -105,7 +111,16 @@ def sample(
     chosen = seed or secrets.randbelow(2**32) + 1
     slicer = Slicer(cloud, replicas, schema, made.total, ignore=ignore, only=only, sleep=sleep)
     begun, started = now(), clock()
-    run = _Run(slicer, made, random.Random(chosen), settle_s, read_units_per_s, progress, clock, sleep)  # noqa: S311
+    run = _Run(
+        slicer,
+        made,
+        random.Random(chosen),  # noqa: S311 drawn to be repeatable, not to be secret
+        settle_s=settle_s,
+        read_units_per_s=read_units_per_s,
+        progress=progress,
+        clock=clock,
+        sleep=sleep,
+    )
     with (
         explained(f"sampling {', '.join(one.label for one in replicas)}"),
         ThreadPoolExecutor(max_workers=workers, thread_name_prefix="atoll-sample") as pool,

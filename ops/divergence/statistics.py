@@ -36,7 +36,7 @@ CONFIDENCE = 0.95
 _FIRST_BET = 0.8
 _BETS = np.array([1.0] + [0.5**power for power in range(1, 13)])
 _STAKES = np.array([_FIRST_BET] + [(1 - _FIRST_BET) / 12] * 12)
-_HALVINGS = 60
+_HALVINGS = 50
 
 Floats = npt.NDArray[np.float64]
 
