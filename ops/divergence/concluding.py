@@ -183,7 +183,11 @@ def _arithmetic(
             )
         )
     rows += [
-        ("bound", _per_million(bound), "with 95 % confidence, per million; exact for slices drawn without replacement"),
+        (
+            "bound",
+            _per_million(bound),
+            "with 95 % confidence, per million; lower than by the rule where a good part of the slices was read",
+        ),
         (
             "interval",
             f"{_per_million(low_high[0])} to {_per_million(low_high[1])}",
