@@ -170,9 +170,7 @@ def test_latency_is_read_where_the_writes_were_made_and_no_data_is_not_zero(acco
     assert found.latency_ms() == {(US.label, AP.label): 700.0, (AP.label, US.label): 0.0}
     chart = found.chart()
     assert isinstance(chart, charts.Chart)
-    assert (
-        "ap-south-1 to us-east-1: 0 ms" in chart.summary
-    )
+    assert "ap-south-1 to us-east-1: 0 ms" in chart.summary
     assert "no data" in chart.summary
 
 
