@@ -60,12 +60,10 @@ def test_heartbeats_name_the_direction_that_is_cut_and_time_it_when_it_is_healed
     failing = {check.name: check.detail for check in cut.checks() if not check.ok}
     assert set(failing) == {f"heartbeats from {US} to {AP}", f"heartbeats from {AP} to {US}"}
     assert all("never arrived within 5 s" in detail for detail in failing.values())
-    print(cut.matrix().to_string())
 
     atoll.ops("fault", "heal")
     plan = beating.plan(cloud, schema, described, rounds=5)
     timed = beating.apply(cloud, plan, plan.token, schema, described, rounds=5)
-    print(timed.matrix().to_string())
     assert [check for check in timed.checks() if not check.ok] == []
     lag_ms = cloud.stage.local_cloud.replication_lag_ms if cloud.stage.local_cloud else 0
     frame = timed.frame()
@@ -78,8 +76,6 @@ def test_heartbeats_name_the_direction_that_is_cut_and_time_it_when_it_is_healed
 
 def test_probe_sees_both_replicas_and_says_nothing_is_wrong(cloud: Cloud, tables: tuple[Schema, Tables]) -> None:
     found = probing.probe(cloud, tables[1])
-    print(found.frame().T.to_string())
-    print(found.latency_frame().to_string())
     assert {check.name: check.detail for check in found.checks() if not check.ok} == {}
     assert {(one.source, one.target) for one in found.latencies} == {(US, AP), (AP, US)}
 
@@ -120,7 +116,6 @@ def test_sample_bounds_equal_tables_and_finds_what_many_items_differ_in(
 
     equal = run(60_000)
     said = equal.conclude([])
-    print(said.text, said.arithmetic_frame().to_string(), f"{equal.survey.duration_s:.1f} s", sep="\n")
     assert equal.survey.suspects == ()
     assert all(check.ok for check in said.checks())
     assert len(equal.slices) < equal.design.total
@@ -130,7 +125,6 @@ def test_sample_bounds_equal_tables_and_finds_what_many_items_differ_in(
         cloud.client("dynamodb", AP).put_item(TableName="sampled", Item=item(number, late={"BOOL": True}))
     differing = run(60_000)
     said = differing.conclude({one.key for one in differing.survey.suspects})
-    print(said.text)
     assert {one.key for one in differing.survey.suspects} <= {b"S" + packed(number) for number in changed}
     low, high = said.interval_per_million
     assert low < 200_000 < high
