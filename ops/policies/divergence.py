@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.policies.grant import Grant, Names
-from ops.policies.shared import reading_items
+from ops.bucket import FLEET
+from ops.policies.grant import GENERATED, Grant, Names
+from ops.policies.shared import keys, reading_items
 
 
 def reading_replicas(names: Names) -> Iterator[Grant]:
     actions = ("dynamodb:Scan", "dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive")
     yield Grant("Items", actions, names.everywhere("dynamodb", names.table))
     yield from reading_items(names)
+
+
+def fleet(names: Names) -> Iterator[Grant]:
+    """Mode ``fleet``: the state machine of each region, and what its functions leave in the operations buckets."""
+    if not names.stage.divergence.fleet:
+        return
+    name = names.stage.fleet
+    yield Grant("Fleet", ("states:StartExecution",), names.everywhere("states", f"stateMachine:{name}"), changes=True)
+    why = "an execution's name has its plan's token in it"
+    actions = ("states:DescribeExecution", "states:StopExecution", "states:ListMapRuns")
+    yield Grant("Executions", actions, names.everywhere("states", f"execution:{name}:*"), why, changes=True)
+    # A segment's own execution, and the run of the Map that it belongs to: who failed, and why.
+    why = f"an iteration's id: {GENERATED}"
+    own = names.everywhere("states", f"execution:{name}/Segments:*")
+    yield Grant("Segments", ("states:DescribeExecution",), own, why, changes=True)
+    own = names.everywhere("states", f"mapRun:{name}/Segments:*")
+    yield Grant("MapRuns", ("states:DescribeMapRun", "states:ListExecutions"), own, why, changes=True)
+    why = "what was read of a segment is kept under its plan's token"
+    kept = tuple(
+        f"arn:aws:s3:::{names.stage.operations_bucket(names.account, region)}/{FLEET}/*" for region in names.stage.regions
+    )
+    yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
+    yield from keys(names, "SketchesKey", ("kms:Decrypt",), behind="s3:GetObject", changes=True)
