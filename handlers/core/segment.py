@@ -148,7 +148,9 @@ class Reader:
                     ahead_s = units / order.read_units_per_s - (self.clock() - started)
                     self._pause(min(max(0.0, ahead_s), self.remaining_s() - RESERVE_S))
         if not pages and not done:
-            raise NoCapacityError(f"segment {order.segment}: not one page in this invocation, {throttles} refused calls")
+            raise NoCapacityError(
+                f"segment {order.segment}: not one page in this invocation, {throttles} refused calls"
+            )
         slow = parsed or implementation() == "reference" or (before and before.implementation == "reference")
         return Portion(
             segment=order.segment,

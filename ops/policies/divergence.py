@@ -32,7 +32,8 @@ def fleet(names: Names) -> Iterator[Grant]:
     yield Grant("MapRuns", ("states:DescribeMapRun", "states:ListExecutions"), own, why, changes=True)
     why = "what was read of a segment is kept under its plan's token"
     kept = tuple(
-        f"arn:aws:s3:::{names.stage.operations_bucket(names.account, region)}/{FLEET}/*" for region in names.stage.regions
+        f"arn:aws:s3:::{names.stage.operations_bucket(names.account, region)}/{FLEET}/*"
+        for region in names.stage.regions
     )
     yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
     yield from keys(names, "SketchesKey", ("kms:Decrypt",), behind="s3:GetObject", changes=True)

@@ -2,7 +2,8 @@
 
 What always holds: it is private, versioned, encrypted and closed to plain HTTP; its access is a matter of policies, not
 of ACLs; nothing in it expires but uploads that were never finished, earlier versions of the ledger's entries and what
-functions read for a comparison: what is quarantined stays. A bucket's name is the whole world's: one that another account has is left alone.
+functions read for a comparison: what is quarantined stays. A bucket's name is the whole world's: one that another
+account has is left alone.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def finished(cloud: Cloud, region: str, folder: str, now: datetime) -> set[int]:
     return {int(name.removesuffix(".done")) for name in names if name.endswith(".done")}
 
 
-def fetch(cloud: Cloud, region: str, folder: str, segment: int, segments: int, layout: Layout) -> Portion:
+def fetch(cloud: Cloud, region: str, folder: str, *, segment: int, segments: int, layout: Layout) -> Portion:
     """The finished portion of a segment.
 
     Raises:
@@ -78,7 +78,9 @@ def fetch(cloud: Cloud, region: str, folder: str, segment: int, segments: int, l
     place, key = bucket.place(cloud, region), f"{folder}/{segment:06d}.done"
     raw = bucket.get(cloud, place, key)
     if raw is None:
-        raise OpsError(f"{region}: segment {segment}: {place.uri(key)} is not there", hint="Apply the same token again.")
+        raise OpsError(
+            f"{region}: segment {segment}: {place.uri(key)} is not there", hint="Apply the same token again."
+        )
     try:
         portion = Portion.from_bytes(raw)
     except ValueError as error:

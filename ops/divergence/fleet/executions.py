@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,8 +171,6 @@ def _why(cloud: Cloud, region: str, arn: str, found: Mapping[str, Any]) -> str:
 
 def _cause(text: str) -> str:
     """What a function raised is JSON with a trace: its message is enough here, the trace is in the function's log."""
-    try:
+    with suppress(ValueError, AttributeError):
         text = str(json.loads(text).get("errorMessage", text))
-    except (ValueError, AttributeError):
-        pass
     return text[:CAUSE_CHARACTERS]

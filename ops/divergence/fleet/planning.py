@@ -94,7 +94,8 @@ def plan(
                 action="run",
                 resource=resource,
                 region=replica.region,
-                detail=f"{count} segments of {replica.table}: {about}; at most {pace:,.0f} read units/s; {region.implementation} sketch",
+                detail=f"{count} segments of {replica.table}: {about}; at most {pace:,.0f} read units/s; "
+                f"{region.implementation} sketch",
                 after={
                     "label": replica.label,
                     "state_machine": region.arn,
@@ -117,13 +118,20 @@ def plan(
         regions=[one.region for one in replicas],
         parameters=dict(parameters or {"mode": "fleet"}),
         steps=steps,
-        estimates=estimates(cloud, [sizes.get(one, 0) for one in replicas], described, count, steps, bool(slow)),
+        estimates=estimates(
+            cloud,
+            sizes=[sizes.get(one, 0) for one in replicas],
+            described=described,
+            segments=count,
+            steps=steps,
+            slow=bool(slow),
+        ),
         warnings=warnings if slow else [],
     )
 
 
 def segments_of(size_bytes: int, concurrency: int) -> int:
-    """Into how many segments a table of this size is cut: enough to keep all functions busy, none too small or large."""
+    """How many segments a table of this size is cut into: enough to keep all functions busy, none small or large."""
     busy = min(concurrency, math.ceil(size_bytes / SMALLEST_SEGMENT_BYTES))
     return max(1, min(MAX_SEGMENTS, max(busy, math.ceil(size_bytes / SEGMENT_BYTES))))
 
@@ -136,6 +144,7 @@ def layout_record(layout: Layout) -> dict[str, Any]:
 
 def estimates(
     cloud: Cloud,
+    *,
     sizes: Sequence[int],
     described: Mapping[Replica, Described | None],
     segments: int,
@@ -176,9 +185,8 @@ def _look(cloud: Cloud, replica: Replica) -> Region:
     stage = cloud.stage
     other = "; read it with -p mode=scan"
     if replica.profile or replica.table != stage.table_name or replica.region not in stage.regions:
-        return Region(
-            problem=f"{replica.label} is not stage {stage.stage!r}'s own table, and the function may read nothing else{other}"
-        )
+        own = f"stage {stage.stage!r}'s own table, and the function may read nothing else"
+        return Region(problem=f"{replica.label} is not {own}{other}")
     if not stage.divergence.fleet:
         return Region(problem=f"divergence.fleet is off in {stage.shown_file}; turn it on and deploy{other}")
     with explained(f"{replica.region}: reading stack {stage.stack}"):
@@ -188,4 +196,3 @@ def _look(cloud: Cloud, replica: Replica) -> Region:
     if not bucket.exists(cloud, bucket.place(cloud, replica.region)):
         return Region(problem=f"there is no operations bucket: ops run provision --stage {stage.stage}{other}")
     return Region(outputs["FleetArn"], outputs["FleetSketch"])
-

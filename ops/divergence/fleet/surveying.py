@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ops.aws import Cloud
+from ops.divergence.budget import Budget
 from ops.divergence.fleet import collecting, executions
 from ops.divergence.fleet.collecting import Tally
 from ops.divergence.fleet.executions import Asked, Progress
-from ops.divergence.budget import Budget
 from ops.divergence.looking import find
 from ops.divergence.replicas import Replica
 from ops.divergence.sources import source
@@ -71,7 +71,7 @@ def survey(
     authorize(plan, token)
     started = clock()
     sides = [_Replica(step, step.after["label"], step.region or "") for step in plan.changes]
-    run = _Run(cloud, plan, sides, progress, clock, sleep)
+    run = _Run(cloud, plan, sides, progress, clock=clock, sleep=sleep)
     segments, layout = int(sides[0].step.after["segments"]), _layout(sides[0].step)
     tallies = {side.label: Tally() for side in sides}
     differences = Differences([side.label for side in sides], layout)
@@ -90,7 +90,7 @@ def survey(
         read_again += len(missing)
         differences.again(layout)
         progress(f"{len(missing)} segments differ in more than their sketches hold: read again into larger ones")
-    outcome = _located(cloud, sides, differences, outcome, segments, progress, clock, sleep)
+    outcome = run.located(differences, outcome, segments)
     collecting.forget(cloud, [side.region for side in sides], plan.token)
     duration_s = clock() - started
     for side, total in zip(sides, differences.totals, strict=True):
@@ -124,36 +124,6 @@ def _larger(layout: Layout, outcome: Found, known: int, limit: int) -> Layout | 
     return replace(layout, cells=cells) if cells <= MAX_CELLS else None
 
 
-def _located(
-    cloud: Cloud,
-    sides: Sequence[_Replica],
-    differences: Differences,
-    outcome: Found,
-    segments: int,
-    progress: Progress,
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> Found:
-    """With the keys that are too long for a cell: their segments' keys are read from here, as mode ``scan`` does."""
-    if not outcome.unlocated:
-        return outcome
-    wanted = differences.whereabouts(outcome.unlocated)
-    progress(f"looking for {len(outcome.unlocated):,} long keys in {len(wanted):,} segments, from here")
-    sources = [source(cloud, Replica(side.label, side.region, side.step.after["table"])) for side in sides]
-    budgets = [Budget(side.label, side.step.after["read_units_per_s"], clock=clock) for side in sides]
-
-    def readers() -> list[Pages]:
-        buffer = Buffer()
-        return [
-            Pages(one, budget, buffer, clock=clock, sleep=sleep) for one, budget in zip(sources, budgets, strict=True)
-        ]
-
-    workers = min(FETCHED_AT_ONCE, len(wanted))
-    names = differences.layout.names
-    differences.located(find(readers, names, segments, wanted, outcome.unlocated, workers=workers))
-    return differences.close()
-
-
 class _Run:
     """One apply of a plan: what is the same for all its rounds."""
 
@@ -163,6 +133,7 @@ class _Run:
         plan: Plan,
         sides: Sequence[_Replica],
         progress: Progress,
+        *,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
@@ -178,15 +149,13 @@ class _Run:
             if len(left) < len(segments):
                 self._progress(f"{side.region}: {len(segments) - len(left)} segments were read before")
             if left:
-                asked[side.region] = self._asked(side, layout, left, total, folder, now.timestamp())
+                asked[side.region] = self._asked(side, layout, left, total=total, folder=folder)
         running: dict[str, str] = {}
         try:
             for region, one in asked.items():
                 running[region] = executions.start(self._cloud, one)
                 self._progress(f"{region}: reading {len(one.segments)} segments")
-            executions.follow(
-                self._cloud, running, DEADLINE_S, self._progress, clock=self._clock, sleep=self._sleep
-            )
+            executions.follow(self._cloud, running, DEADLINE_S, self._progress, clock=self._clock, sleep=self._sleep)
         except KeyboardInterrupt as stop:
             executions.stop(self._cloud, running, "Ctrl-C")
             raise InterruptedRunError(
@@ -203,7 +172,7 @@ class _Run:
 
         def one(key: tuple[int, str]) -> Portion:
             segment, region = key
-            return collecting.fetch(self._cloud, region, folder, segment, total, layout)
+            return collecting.fetch(self._cloud, region, folder, segment=segment, segments=total, layout=layout)
 
         for start in range(0, len(ordered), FETCHED_AT_ONCE):
             some = ordered[start : start + FETCHED_AT_ONCE]
@@ -211,9 +180,28 @@ class _Run:
             for segment in some:
                 yield [found[segment, side.region] for side in self._sides]
 
-    def _asked(
-        self, side: _Replica, layout: Layout, left: set[int], total: int, folder: str, now_s: float
-    ) -> Asked:
+    def located(self, differences: Differences, outcome: Found, total: int) -> Found:
+        """With the keys that are too long for a cell: their segments' keys are read from here, as mode ``scan`` does."""
+        if not outcome.unlocated:
+            return outcome
+        wanted = differences.whereabouts(outcome.unlocated)
+        self._progress(f"looking for {len(outcome.unlocated):,} long keys in {len(wanted):,} segments, from here")
+        replicas = [Replica(side.label, side.region, side.step.after["table"]) for side in self._sides]
+        sources = [source(self._cloud, replica) for replica in replicas]
+        budgets = [Budget(one.label, one.step.after["read_units_per_s"], clock=self._clock) for one in self._sides]
+
+        def readers() -> list[Pages]:
+            buffer = Buffer()
+            return [
+                Pages(one, budget, buffer, clock=self._clock, sleep=self._sleep)
+                for one, budget in zip(sources, budgets, strict=True)
+            ]
+
+        workers, names = min(FETCHED_AT_ONCE, len(wanted)), differences.layout.names
+        differences.located(find(readers, names, total, wanted, outcome.unlocated, workers=workers))
+        return differences.close()
+
+    def _asked(self, side: _Replica, layout: Layout, left: set[int], *, total: int, folder: str) -> Asked:
         after = side.step.after
         at_once = min(self._cloud.stage.divergence.fleet_concurrency, len(left))
         return Asked(
@@ -227,7 +215,7 @@ class _Run:
                 "prefix": folder,
                 # Those that are read at once share the region's budget.
                 "read_units_per_s": after["read_units_per_s"] / at_once,
-                "until": now_s + DEADLINE_S,
+                "until": time.time() + DEADLINE_S,
             },
         )
 
