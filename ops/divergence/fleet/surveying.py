@@ -181,7 +181,7 @@ class _Run:
                 yield [found[segment, side.region] for side in self._sides]
 
     def located(self, differences: Differences, outcome: Found, total: int) -> Found:
-        """With the keys that are too long for a cell: their segments' keys are read from here, as mode ``scan`` does."""
+        """With the keys that are too long for a cell: their segments are read from here, keys alone, as by ``scan``."""
         if not outcome.unlocated:
             return outcome
         wanted = differences.whereabouts(outcome.unlocated)
