@@ -29,7 +29,7 @@ RESERVE_S = 25.0
 PATIENCE = 8  # refused calls in a row, each after botocore's own retries
 LONGEST_PAUSE_S = 10.0
 THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "LimitExceeded"}
-_PREFIX = re.compile(r"fleet/[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
+_PREFIX = re.compile(r"fleet/[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
 
 
 class OrderError(ValueError):
