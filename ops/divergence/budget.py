@@ -2,8 +2,8 @@
 
 An eventually consistent read takes half a unit for 4 KB, so a Scan page of 1 MB takes about 128. What each page took is
 reported with it, and paid from the budget: the next page waits until the budget has recovered. A throttle halves the
-budget at once; each second without one gives a twentieth of it back. Past a threshold of latency or of throttles the run
-stops, with everything read so far in its checkpoint.
+budget at once; each second without one gives a twentieth of it back. Past a threshold of latency or of throttles the
+run stops, with everything read so far in its checkpoint.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 """
 
@@ -132,8 +132,8 @@ class Budget:
                 self._eased = self._changed = now
             if self._max_throttles and len(self._recent_throttles) > self._max_throttles:
                 raise OpsError(
-                    f"{self.label}: stopped, as {len(self._recent_throttles):,} requests were throttled within a minute, "
-                    f"and max_throttles is {self._max_throttles:,}",
+                    f"{self.label}: stopped, as {len(self._recent_throttles):,} requests were throttled within "
+                    f"a minute, and max_throttles is {self._max_throttles:,}",
                     hint="Go on when there is more capacity, or slower with read_units_per_s.",
                 )
 

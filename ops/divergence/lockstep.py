@@ -167,8 +167,8 @@ class Lockstep:
             page = part.sketch.add_page(body)
         except MalformedItemError as error:
             raise OpsError(
-                f"{reader.source.label}: a page of segment {segment} of {reader.source.table} is not what Scan answers: "
-                f"{error}"
+                f"{reader.source.label}: a page of segment {segment} of {reader.source.table} is not what Scan "
+                f"answers: {error}"
             ) from error
         reader.used(page.read_units)
         part.after, part.finished = page.last_key, page.last_key is None

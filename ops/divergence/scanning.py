@@ -73,7 +73,19 @@ def scan(
     """
     described = describe(cloud, replicas)
     layout = Layout(schema.names, tuple(ignore), None if only is None else tuple(only), CELLS)
-    run = _Scan(cloud, replicas, schema, described, layout, pace or Pace(), checkpoint, progress, clock, sleep, now)
+    run = _Scan(
+        cloud,
+        replicas,
+        schema,
+        described,
+        layout,
+        pace=pace or Pace(),
+        path=checkpoint,
+        progress=progress,
+        clock=clock,
+        sleep=sleep,
+        now=now,
+    )
     try:
         return run.survey()
     except KeyboardInterrupt:
@@ -93,6 +105,7 @@ class _Scan:
         schema: Schema,
         described: Mapping[Replica, Described | None],
         layout: Layout,
+        *,
         pace: Pace,
         path: Path | None,
         progress: Progress,

@@ -27,7 +27,7 @@ CONNECT_S, READ_S = 5.0, 30.0
 
 @dataclass(frozen=True)
 class Source:
-    """What it takes to read one replica. ``credentials`` are botocore's; ``bundle`` is a file of trusted authorities."""
+    """What it takes to read one replica. ``credentials`` are botocore's; ``bundle`` is a file of those it trusts."""
 
     label: str
     table: str

@@ -1,14 +1,15 @@
 """From the sketches of replicas to the keys on which they differ, segment after segment.
 
-1. The sketches of one segment are subtracted, the first replica's minus each other's, and peeled: what is equal cancels,
-   what is left are *elements* (the digest of an item, its key, and a sign that says which side holds it).
+1. The sketches of one segment are subtracted, the first replica's minus each other's, and peeled: what is equal
+   cancels, what is left are *elements* (the digest of an item, its key, and a sign that says which side holds it).
 2. Elements are collected over segments. Opposite ones cancel, so it does no harm when two replicas cut a segment
    differently. A difference that does not peel (too much differs for the size of the sketch) is a *residue*: residues
    add up, and their sum is tried at the end.
-3. ``close`` gathers the elements by key into suspects, or says which segments are to be read again, with larger sketches.
+3. ``close`` gathers the elements by key into suspects, or says which segments are to be read again, with larger
+   sketches.
 
-What always holds: nothing is called complete unless, for each pair, the elements add up to exactly the difference of the
-checksums, which are computed independently of the cells; and memory follows the differences, within ``limit``.
+What always holds: nothing is called complete unless, for each pair, the elements add up to exactly the difference of
+the checksums, which are computed independently of the cells; and memory follows the differences, within ``limit``.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Differences:
         self._lock = threading.Lock()
 
     def take(self, segment: int, sketches: Sequence[Sketch]) -> None:
-        """Enter a segment that was read in every replica; ``sketches`` are in the order of the labels and stay as they are.
+        """Enter a segment that was read in every replica; ``sketches`` are in the labels' order and stay as they are.
 
         Raises:
             ValueError: a sketch has another layout than this.
@@ -118,8 +119,8 @@ class Differences:
                         pair.enter(one.elements, segment)
                 return
             self.residues[segment] = _Residue(sum(one.estimate() for one in differences), checksums)
-            for pair, one in zip(self._pairs, differences, strict=True):
-                pair.residue = one if pair.residue is None else pair.residue + one
+            for pair, left in zip(self._pairs, differences, strict=True):
+                pair.residue = left if pair.residue is None else pair.residue + left
 
     @property
     def size(self) -> int:
@@ -203,8 +204,9 @@ class Differences:
             explained, actual = Checksum(count, total % MODULUS), self.checksums[0] - checksum
             if explained != actual:
                 raise OpsError(
-                    f"{self.labels[0]} and {label}: the {len(pair.elements):,} items found to differ add up to {explained}, "
-                    f"and the checksums of the tables differ by {actual}: what was read contradicts itself",
+                    f"{self.labels[0]} and {label}: the {len(pair.elements):,} items found to differ add up to "
+                    f"{explained}, and the checksums of the tables differ by {actual}: what was read "
+                    "contradicts itself",
                     hint="Read again from the start, without resume; if it comes back, compare a narrower part.",
                 )
 
@@ -267,8 +269,10 @@ class Differences:
         Raises:
             ValueError, KeyError, TypeError: it is not that.
         """
-        layout = {name: tuple(value) if isinstance(value, list) else value for name, value in found["layout"].items()}
-        made = cls(found["labels"], Layout(**layout), limit=found["limit"])
+        asked = found["layout"]
+        only = None if asked["only"] is None else tuple(asked["only"])
+        layout = Layout(tuple(asked["names"]), tuple(asked["ignore"]), only, asked["cells"])
+        made = cls(found["labels"], layout, limit=found["limit"])
         made._dropped, made._residual = found["dropped"], tuple(found["residual"])
         made.checksums = [_checksum(text) for text in found["checksums"]]
         made.residues = {

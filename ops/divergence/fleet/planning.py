@@ -18,7 +18,7 @@ from ops.divergence.replicas import Described, Replica, Schema
 from ops.errors import UsageError
 from ops.fanout import each
 from ops.plan import Plan, Step
-from ops.prices import LAMBDA_GB_SECOND_USD, LAMBDA_REQUEST_USD, READ_REQUEST_USD, S3_PUT_USD, STATE_TRANSITION_USD
+from ops.prices import LAMBDA_GB_SECOND_USD, LAMBDA_REQUEST_USD, READ_REQUEST_UNIT_USD, S3_PUT_USD, STATE_TRANSITION_USD
 from sketch import Layout
 
 # What a distributed Map takes as the array of one execution's input, 256 KiB of numbers and commas, holds 10,000.
@@ -164,7 +164,7 @@ def estimates(
             durations[number] = max(durations[number], units[number] / step.after["read_units_per_s"])
     gb_s, transitions = busy_s * settings.fleet_memory_mb / 1024, invocations * TRANSITIONS
     cost = (
-        sum(units) * READ_REQUEST_USD
+        sum(units) * READ_REQUEST_UNIT_USD
         + gb_s * LAMBDA_GB_SECOND_USD
         + invocations * (LAMBDA_REQUEST_USD + S3_PUT_USD)
         + transitions * STATE_TRANSITION_USD

@@ -1,4 +1,4 @@
-"""Scan pages from the tests' own DynamoDB (moto), which answers boto3 only: for tests of what stands on top of a scan."""
+"""Scan pages from the tests' own DynamoDB (moto), which answers boto3 only: for tests of what stands on a scan."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_load_of_a_damaged_file_is_refused(
     else:
         raw[at] ^= 1 << bit
     path.write_bytes(raw)
-    with pytest.raises(UsageError, match="is damaged|is no checkpoint"):
+    with pytest.raises(UsageError, match=r"is damaged|is no checkpoint"):
         load(path, SUBJECT)
 
 

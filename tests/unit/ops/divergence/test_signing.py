@@ -92,6 +92,6 @@ def test_headers_when_credentials_cannot_be_refreshed_says_what_to_do() -> None:
         raise CredentialRetrievalError(provider="sso", error_msg="the session has expired")
 
     signer = Signer(SimpleNamespace(get_frozen_credentials=refuse), "eu-west-1", HOST, TARGET)
-    with pytest.raises(OpsError, match="could not be refreshed.*session has expired") as stopped:
+    with pytest.raises(OpsError, match=r"could not be refreshed.*session has expired") as stopped:
         signer.headers(b"")
     assert stopped.value.hint == "Sign in again."

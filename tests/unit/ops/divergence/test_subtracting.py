@@ -1,4 +1,4 @@
-"""From sketches to suspects: over any segments, any replicas, any order, exactly the keys that differ, or none at all."""
+"""From sketches to suspects: over any segments, replicas and order, exactly the keys that differ, or a clear no."""
 
 from __future__ import annotations
 
@@ -134,15 +134,15 @@ def test_json_at_any_point_gives_the_same_outcome(replicas: list[Contents], kept
 
 
 def test_residues_that_cancel_together_are_named_though_no_segment_was() -> None:
-    """Two replicas that cut their segments differently: nearly everything differs in a segment, nearly nothing in all."""
-    same = {key: 0 for key in range(400)}
+    """Two replicas that cut their segments differently: all differs in a segment, hardly anything in the table."""
+    same = dict.fromkeys(range(400), 0)
     outcome = taken([same, same | {7: 1}], 2, SMALL, cuts=[0, 1]).close()
     assert outcome.complete
     assert set(named(outcome)) == {"pk=k7"}
 
 
 def test_segments_that_do_not_peel_are_read_again_with_larger_sketches() -> None:
-    base = {key: 0 for key in range(300)}
+    base = dict.fromkeys(range(300), 0)
     other = {key: int(key % 3 == 0 and key % 2 == 0) for key in base}  # all in the even segments of two
     differences = taken([base, other], 2, SMALL)
     outcome = differences.close()
@@ -164,8 +164,8 @@ def test_take_of_another_layout_is_refused() -> None:
 
 
 def test_more_than_can_be_kept_is_counted_and_never_complete() -> None:
-    base = {key: 0 for key in range(60)}
-    other = {key: 1 for key in base}
+    base = dict.fromkeys(range(60), 0)
+    other = dict.fromkeys(base, 1)
     outcome = taken([base, other], 3, WIDE, limit=50).close()
     assert not outcome.complete
     assert outcome.about == 60
@@ -175,7 +175,7 @@ def test_more_than_can_be_kept_is_counted_and_never_complete() -> None:
 def test_close_when_elements_and_checksums_disagree_is_an_error() -> None:
     differences = taken([{1: 0, 2: 0}, {1: 0}], 1, WIDE)
     differences.checksums[1] += Checksum(1, 5)
-    with pytest.raises(OpsError, match="r0 and r1: the 1 items found to differ add up to .*contradicts itself"):
+    with pytest.raises(OpsError, match=r"r0 and r1: the 1 items found to differ add up to .*contradicts itself"):
         differences.close()
 
 

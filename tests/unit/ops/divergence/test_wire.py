@@ -145,7 +145,7 @@ def test_read_when_expired_credentials_were_refreshed_goes_on(server: Server) ->
 def test_read_when_nobody_listens_gives_up(server: Server) -> None:
     source = Source("left", "t", REGION, "http://127.0.0.1:1", Credentials("a", "b"), "")
     reader = Pages(source, Budget("left", 1e9), Buffer(), sleep=Waits())
-    with pytest.raises(OpsError, match="given up after 10 attempts; the last: no whole answer: .*refused"):
+    with pytest.raises(OpsError, match=r"given up after 10 attempts; the last: no whole answer: .*refused"):
         reader.read(0, 1)
 
 
