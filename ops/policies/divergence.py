@@ -16,9 +16,12 @@ def reading_replicas(names: Names) -> Iterator[Grant]:
 
 
 def fleet(names: Names) -> Iterator[Grant]:
-    """Mode ``fleet``: the state machine of each region, and what its functions leave in the operations buckets."""
+    """Mode ``fleet``: the state machine of each region, and what its functions leave in the operations buckets. Beside
+    ``stack``, which says where the state machines are."""
     if not names.stage.divergence.fleet:
         return
+    buckets = [names.stage.operations_bucket(names.account, region) for region in names.stage.regions]
+    yield Grant("Buckets", ("s3:ListBucket",), tuple(f"arn:aws:s3:::{bucket}" for bucket in buckets))
     name = names.stage.fleet
     yield Grant("Fleet", ("states:StartExecution",), names.everywhere("states", f"stateMachine:{name}"), changes=True)
     why = "an execution's name has its plan's token in it"
@@ -31,9 +34,6 @@ def fleet(names: Names) -> Iterator[Grant]:
     own = names.everywhere("states", f"mapRun:{name}/Segments:*")
     yield Grant("MapRuns", ("states:DescribeMapRun", "states:ListExecutions"), own, why, changes=True)
     why = "what was read of a segment is kept under its plan's token"
-    kept = tuple(
-        f"arn:aws:s3:::{names.stage.operations_bucket(names.account, region)}/{FLEET}/*"
-        for region in names.stage.regions
-    )
+    kept = tuple(f"arn:aws:s3:::{bucket}/{FLEET}/*" for bucket in buckets)
     yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
     yield from keys(names, "SketchesKey", ("kms:Decrypt",), behind="s3:GetObject", changes=True)

@@ -38,7 +38,8 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.errors import InterruptedRunError, UsageError
+from ops.divergence import fleet
+from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
 from ops.failover.proof import prove
@@ -46,6 +47,7 @@ from ops.failover.request import request as failover_request
 from ops.load import EDGE, Attempt, LoadRecord
 from ops.plan import Plan
 from ops.policies import COMPOSITES, GENERATED, NO_RESOURCE, Document, Grant, Statement, shared
+from ops.policies import divergence as grants_of_divergence
 from ops.provision.alarms import topic_arn
 from ops.provision.waits import Waits
 from ops.provision.world import observe
@@ -54,6 +56,7 @@ from ops.replay import pausing
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.divergence.workflows import workflows
 from tests.unit.ops.redrive.platform import answering
 from tests.unit.ops.replay.stored import store
 from tests.unit.ops.test_ledger import ENTRY
@@ -613,6 +616,53 @@ def test_policy_of_a_stage_with_capacity_grants_what_scaling_it_calls(world: Wor
     less = policies.grants("provision", on_demand, ACCOUNT, True)
     missed = [line for line in problems(less, needed) if line.startswith("needed")]
     assert {line.split()[4].split(":")[1] for line in missed} == {"RegisterScalableTarget", "PutScalingPolicy"}
+
+
+@pytest.mark.parametrize("own_keys", [False, True])
+def test_fleet_is_granted_by_a_part_that_is_used_whole(world: World, own_keys: bool) -> None:
+    cloud = (world.with_keys() if own_keys else world).provisioned().cloud
+    cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item={"pk": {"S": "a"}, "sk": {"S": "EVENT"}})
+    with workflows(world.hub, cloud) as machines:
+        replicas = divergence.resolve(cloud)
+        described = divergence.describe(cloud, replicas)
+        schema, _ = divergence.agree(described)
+        world.calls.clear()
+        plan = fleet.plan(cloud, replicas, schema, described, segments=2)
+        read = [*world.calls.asked]
+        quick: dict[str, Any] = {"clock": lambda: 0.0, "sleep": lambda seconds: None}
+        world.calls.clear()
+        assert len(fleet.survey(cloud, plan, plan.token, **quick).suspects) == 1
+        machines.broken = {1: "broken"}
+        for region in cloud.stage.regions:
+            machines.broken_in = [region]
+            with pytest.raises(OpsError):
+                fleet.survey(cloud, plan, plan.token, **quick)
+        machines.each_look = _interrupt
+        with pytest.raises(InterruptedRunError):
+            fleet.survey(cloud, plan, plan.token, **quick)
+        changed = world.calls.asked
+
+    names = policies.Names(cloud.stage, ACCOUNT)
+    granted = [*shared.stack(names), *grants_of_divergence.fleet(names)]
+    dry = [grant for grant in granted if not grant.changes]
+
+    assert problems(dry, needs(read)) == []
+    assert problems(granted, needs([*read, *changed])) == []
+    called = needs([*read, *changed])
+    for index, grant in enumerate(granted):
+        for action in () if grant.behind else grant.actions:
+            less = [*granted]
+            less[index] = _with(grant, actions=tuple(one for one in grant.actions if one != action))
+            assert problems(less, called), f"{action} of {grant.sid} was taken away, and nothing is reported"
+    keys = [action for grant in granted for action in grant.actions if action.startswith("kms:")]
+    assert keys == (["kms:Decrypt"] * 2 if own_keys else [])
+    off = cloud.stage.divergence.model_copy(update={"fleet": False})
+    without = policies.Names(cloud.stage.model_copy(update={"divergence": off}), ACCOUNT)
+    assert list(grants_of_divergence.fleet(without)) == []
+
+
+def _interrupt(_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("own_keys", [False, True])

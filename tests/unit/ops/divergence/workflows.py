@@ -40,6 +40,7 @@ class Workflows:
         self.started: list[str] = []
         self.each_look: Callable[[Execution], None] = lambda one: None
         self.broken: dict[int, str] = {}
+        self.broken_in = list(cloud.stage.regions)
         self.read: list[tuple[str, int]] = []
         self.held = False  # whether nothing goes on
 
@@ -81,7 +82,7 @@ class Workflows:
     def _go_on(self, one: Execution) -> None:
         if one.todo:
             segment = one.todo.pop()
-            if segment in self.broken:
+            if segment in self.broken and one.region in self.broken_in:
                 one.status, one.failed[segment] = "FAILED", self.broken[segment]
                 return
             self._reader(one.region).run(Order.of({"segment": segment, "run": one.given["run"], "lap": 0}))
