@@ -52,7 +52,7 @@ def test_lifecycle_ends_unfinished_uploads_and_earlier_entries_and_never_what_is
     ending = {"Expiration", "NoncurrentVersionExpiration", "Transitions", "NoncurrentVersionTransitions"}
     for rule in rules:
         if rule.keys() & ending:
-            assert rule["Prefix"] == f"{bucket.LEDGER}/"
+            assert rule["Prefix"] in (f"{bucket.LEDGER}/", f"{bucket.FLEET}/")
     assert not any("Expiration" in rule for rule in rules)
     assert not f"{bucket.QUARANTINE}/".startswith(f"{bucket.LEDGER}/")
 
