@@ -1,4 +1,4 @@
-// What the package of the function `sketch` holds beside Python: the native core of sketch/, where one was built that
+// Whether the stage has a fleet, and what the package of the function `sketch` holds beside Python: the native core of sketch/, where one was built that
 // runs on the stage's functions. Built elsewhere, or against a newer C library, it would fail at the function's start:
 // then it is left out, the Python reference takes its place with the same results, and the stack's output FleetSketch,
 // the run's plan and each sketch say so.
@@ -37,6 +37,12 @@ const found = async (resolveVariable) => {
 };
 
 module.exports.unfit = unfit;
+
+// A value of its own: the linter takes conditions that compare the same texts for one.
+module.exports.condition = async ({ resolveVariable }) => {
+  const { divergence } = await resolveVariable('self:custom.stage');
+  return { 'Fn::Equals': [divergence?.fleet ? 'fleet' : 'no', 'fleet'] };
+};
 
 module.exports.patterns = async ({ resolveVariable }) => [
   'sketch/**/*.py',
