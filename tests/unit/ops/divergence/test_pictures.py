@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_by_write_time_keeps_to_a_readable_number_of_bars(span_s: int) -> None:
 def test_by_write_time_when_nothing_is_stamped_says_so() -> None:
     chart = pictures.by_write_time([difference({"S": "a"}, second=None)])
     assert isinstance(chart, NoData)
-    assert chart.reason == "no item that differs bears a stamp"
+    assert chart.reason == "no stamp of an item that differs tells when"
 
 
 def test_by_prefix_when_many_kinds_of_keys_differ_merges_the_rare_ones() -> None:
@@ -105,6 +106,7 @@ def test_by_pair_counts_from_who_has_it_to_who_lacks_it() -> None:
         difference({"S": "b"}, "missing", newest=(), digests={US: None}),
         difference({"S": "c"}, "conflicting", newest=()),
         difference({"S": "d"}, newest=(US, EU), digests={EU: b"1"}),
+        replace(difference({"S": "e"}, "missing", digests={EU: None, AP: b"1"}), deleted_in=(EU,)),
     ]
     frame = pictures.pairs_frame(found)
     assert {tuple(row) for row in frame.itertuples(index=False)} == {
@@ -113,8 +115,10 @@ def test_by_pair_counts_from_who_has_it_to_who_lacks_it() -> None:
         ("missing", AP, US, 1),
         ("conflicting", US, AP, 1),
         ("conflicting", AP, US, 1),
+        ("missing", EU, US, 1),
+        ("missing", EU, AP, 1),
     }
-    assert sum(int(row["items"]) for row in rows(pictures.by_pair(found))) == 6
+    assert sum(int(row["items"]) for row in rows(pictures.by_pair(found))) == 8
 
 
 def test_charts_when_nothing_differs_are_no_error() -> None:
