@@ -80,12 +80,17 @@ def examine(cloud: Cloud, region: str, sleep: Callable[[float], None] = time.sle
             f"replica of {region}: {found.check().detail}",
             hint=f"Look at it first: ops run divergence --stage {stage.stage}",
         )
-    held = [
-        difference.text
-        for difference in found.confirmed
-        if region not in difference.missing_in and (not difference.newest or region in difference.newest)
-    ]
+    held = [difference.text for difference in found.confirmed if _only_there(difference, region)]
     return Leaving(table, tuple(held), found.unsettled, scaling)
+
+
+def _only_there(difference: divergence.Difference, region: str) -> bool:
+    """Whether the region has what no other has, and replication, whose last writer wins, would have kept."""
+    if region in difference.missing_in or difference.newest:
+        return region in difference.newest
+    stamps = {label: one for label, one in difference.written.items() if label not in difference.missing_in}
+    own = stamps[region]
+    return own is None or not any(one is not None and one.at > own.at for one in stamps.values())
 
 
 def obstacle(stage: Stage, own: Table | None, region: str, leaving: Leaving) -> str | None:
