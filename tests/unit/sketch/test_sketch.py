@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,28 @@ def test_add_page_when_it_is_malformed_says_where_and_leaves_no_trace() -> None:
     with pytest.raises(MalformedItemError, match=rf"page, byte {bad.index(b'1x') - 1} of {len(bad)}: not a decimal"):
         sketch.add_page(bad)
     assert sketch.to_bytes() == before
+
+
+GROWTH = """
+import json, resource, sys
+from sketch import Layout, Sketch
+sketch = Sketch(Layout(("pk",), cells=3_000))
+def pages(first, count):
+    for number in range(first, first + count):
+        items = [{"pk": {"S": f"{number}-{slot}"}, "filler": {"S": "x" * 300}} for slot in range(200)]
+        sketch.add_page(json.dumps({"Items": items, "Count": 200}).encode())
+pages(0, 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pages(20, 300)
+print(sketch.items, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_does_not_grow_with_what_is_added() -> None:
+    done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
+    items, grown_kb = map(int, done.stdout.split())
+    assert items == 320 * 200
+    assert grown_kb < 4_096
 
 
 def test_add_item_when_it_is_malformed_leaves_no_trace() -> None:
