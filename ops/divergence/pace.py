@@ -12,13 +12,13 @@ from ops.errors import UsageError
 from sketch import Layout, Sketch
 
 # So many that the differences of a segment usually fit its sketch.
-SEGMENT_ITEMS = 150_000
+SEGMENT_ITEMS = 100_000
 SMALL_SEGMENT_ITEMS = 2_500
 # Of Scan itself. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html
 MOST_SEGMENTS = 1_000_000
 MOST_WORKERS = 64
-# Enough for some 700 changed items a segment; a worker holds one such sketch a replica.
-CELLS = 2_046
+# Enough for some 350 changed items a segment; a worker holds one such sketch a replica.
+CELLS = 1_023
 # Of the sketches of all workers, when they have to be larger.
 MEMORY_BYTES = 48 << 20
 
