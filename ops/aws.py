@@ -76,6 +76,11 @@ class Cloud:
         return os.environ.get("AWS_ENDPOINT_URL") or None
 
     @property
+    def credentials(self) -> Any:
+        """botocore's credentials, or None; where they can, they refresh themselves."""
+        return self._session.get_credentials()
+
+    @property
     def edge_url(self) -> str:
         """Where clients reach the platform: the latency record's name, or what ``ATOLL_EDGE_URL`` puts in its place."""
         return os.environ.get("ATOLL_EDGE_URL") or f"https://{self.stage.dns.record}"

@@ -32,7 +32,6 @@ Test vectors are in ``docs/canonical-digest.md``.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -42,9 +41,13 @@ from typing import Any
 
 DIGEST_BYTES = 16
 MODULUS = 1 << (8 * DIGEST_BYTES)
-_ITEM = b"atoll.item.v1"
-_KEY = b"atoll.key.v1"
+ITEM = b"atoll.item.v1"
+KEY = b"atoll.key.v1"
+# Of the key of an item that an incremental export says was deleted.
+DELETED = b"atoll.gone.v1"
 
+# Standard alphabet, padded; written out because how strict the decoder of Python is differs by its version.
+BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 # DynamoDB refuses exponents beyond 130; nine digits keep a hostile one from becoming a huge integer.
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?", re.ASCII)
 
@@ -66,7 +69,7 @@ def item_digest(item: Mapping[str, Any], *, ignore: Collection[str] = (), only: 
     """
     if ignore or only is not None:
         item = {n: v for n, v in item.items() if n not in ignore and (only is None or n in only)}
-    return blake2b(_encode_map(item, "item"), digest_size=DIGEST_BYTES, person=_ITEM).digest()
+    return blake2b(_encode_map(item, "item"), digest_size=DIGEST_BYTES, person=ITEM).digest()
 
 
 def key_digest(item: Mapping[str, Any], key_names: Iterable[str]) -> bytes:
@@ -75,7 +78,7 @@ def key_digest(item: Mapping[str, Any], key_names: Iterable[str]) -> bytes:
         key = {name: item[name] for name in key_names}
     except KeyError as error:
         raise MalformedItemError(f"item: key attribute {error.args[0]!r} is missing") from error
-    return blake2b(_encode_map(key, "key"), digest_size=DIGEST_BYTES, person=_KEY).digest()
+    return blake2b(_encode_map(key, "key"), digest_size=DIGEST_BYTES, person=KEY).digest()
 
 
 def canonical_number(text: str) -> str:
@@ -165,10 +168,10 @@ def _binary(content: Any, where: str) -> bytes:
     if isinstance(content, bytes | bytearray | memoryview):
         return bytes(content)
     if isinstance(content, str):
-        try:
-            return base64.b64decode(content, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise MalformedItemError(f"{where}: B is not base64: {error}") from error
+        raw = content.encode("utf-8", "surrogatepass")
+        if BASE64.fullmatch(raw) is None:
+            raise MalformedItemError(f"{where}: B is not base64: {_shown(content)}")
+        return binascii.a2b_base64(raw)
     raise MalformedItemError(f"{where}: B holds bytes or base64 text, found {_shown(content)}")
 
 

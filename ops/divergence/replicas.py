@@ -144,10 +144,29 @@ def client(cloud: Cloud, replica: Replica) -> DynamoDBClient:
     return _of_profile(replica.profile, replica.region) if replica.profile else cloud.client("dynamodb", replica.region)
 
 
+def credentials(cloud: Cloud, replica: Replica) -> Any:
+    """The credentials, botocore's, that read a replica; where they can, they refresh themselves.
+
+    Raises:
+        UsageError: there is no such profile, or it has none.
+    """
+    found = _session(replica.profile).get_credentials() if replica.profile else cloud.credentials
+    if found is None:
+        raise UsageError(
+            f"replicas: there are no credentials for {replica.label}", hint="Set AWS_PROFILE, or name one: @PROFILE"
+        )
+    return found
+
+
 @cache
 def _of_profile(profile: str, region: str) -> DynamoDBClient:
+    return _session(profile).client("dynamodb", region_name=region, config=CONFIG)
+
+
+@cache
+def _session(profile: str) -> boto3.Session:
     try:
-        return boto3.Session(profile_name=profile).client("dynamodb", region_name=region, config=CONFIG)
+        return boto3.Session(profile_name=profile)
     except ProfileNotFound as error:
         raise UsageError(
             f"replicas: there is no AWS profile {profile!r}", hint="Profiles are listed by: aws configure list-profiles"
