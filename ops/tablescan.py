@@ -1,25 +1,22 @@
-"""Reading whole tables: bounded parallel scans, and keys packed small enough to hold many of them.
+"""Reading whole tables: bounded parallel scans, and fingerprints of what they found.
 
-A scan gives pages of DynamoDB JSON as the service returns them; nothing is kept here. A packed key is a few bytes that
-give the key back, with numbers in one spelling, so that equal keys of two replicas pack equally. A fingerprint keeps
-digests only, in arrays: 100,000 items are 3.3 MB.
+A scan gives pages of DynamoDB JSON as the service returns them; nothing is kept here. A fingerprint keeps digests
+only, in arrays: 100,000 items are 3.3 MB.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from ops.errors import OpsError
-from sketch.canonical import DIGEST_BYTES, Checksum, canonical_number, item_digest, key_digest
+from sketch.canonical import DIGEST_BYTES, Checksum, item_digest, key_digest
+from sketch.keys import pack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -74,39 +71,6 @@ def key_names(client: DynamoDBClient, table: str) -> list[str]:
     """The names of the table's key attributes, partition key first."""
     schema = client.describe_table(TableName=table)["Table"]["KeySchema"]
     return [key["AttributeName"] for key in sorted(schema, key=lambda key: key["KeyType"])]
-
-
-def pack_key(item: Item, names: list[str]) -> bytes:
-    """The key of an item as bytes; equal keys pack equally."""
-    parts: list[str] = []
-    for name in names:
-        ((kind, value),) = item[name].items()
-        if kind == "N":
-            value = plain_number(value)
-        elif kind == "B":
-            value = base64.b64encode(bytes(value)).decode()
-        parts += (kind, value)
-    return orjson.dumps(parts)
-
-
-def plain_number(text: str) -> str:
-    """A number as DynamoDB itself writes it, without exponent: ``1.5``, ``-20``; equal numbers are spelled equally."""
-    return format(Decimal(canonical_number(text)), "f")
-
-
-def unpack_key(packed: bytes, names: list[str]) -> dict[str, Any]:
-    """The key as DynamoDB JSON, ready for a read."""
-    parts = orjson.loads(packed)
-    pairs = zip(parts[::2], parts[1::2], strict=True)
-    return {
-        name: {kind: base64.b64decode(value) if kind == "B" else value}
-        for name, (kind, value) in zip(names, pairs, strict=True)
-    }
-
-
-def key_text(packed: bytes, names: list[str]) -> str:
-    """The key for people: ``pk=EVENT#1, sk=EVENT``; binary as base64."""
-    return ", ".join(f"{name}={value}" for name, value in zip(names, orjson.loads(packed)[1::2], strict=True))
 
 
 # numpy compares these whole, and drops trailing zeros from single elements only: `split` takes them out.
@@ -242,7 +206,7 @@ def find_keys(
     for page in scan_segment(client, table, 0, 1, consistent=True) if looked_for else ():
         for item in page.items:
             if (name(item) or key_digest(item, names)) in looked_for:
-                found.append(pack_key(item, names))
+                found.append(pack(item, names))
                 if len(found) == min(limit, len(looked_for)):
                     return found
     return found

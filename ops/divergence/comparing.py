@@ -32,7 +32,8 @@ from ops.aws import Cloud, explained
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.fanout import each
 from ops.record import Check, now_text
-from ops.tablescan import key_names, key_text, pack_key, scan_segment, unpack_key
+from ops.tablescan import key_names, scan_segment
+from sketch import keys as packed_keys
 from sketch.canonical import Checksum, encode, item_digest
 
 Kind = Literal["missing", "differing", "expired"]
@@ -205,7 +206,7 @@ def compare(
         regions=scans,
         suspects=judged.suspects,
         in_flight=judged.healed + late,
-        unsettled=tuple(key_text(key, run.names) for key in judged.unsettled),
+        unsettled=tuple(packed_keys.text(key, run.names) for key in judged.unsettled),
         differences=tuple(differences),
         started=started,
         duration_s=clock() - begun,
@@ -308,7 +309,7 @@ class _Run:
                 digests = [item_digest(item, ignore=self.ignore) for item in page.items]
                 tallies[index].add(digests, page.read_units)
                 for item, digest in zip(page.items, digests, strict=True):
-                    self._note(pending, pack_key(item, self.names), index, digest)
+                    self._note(pending, packed_keys.pack(item, self.names), index, digest)
         return pending, tallies
 
     def _note(self, pending: dict[bytes, list[bytes | None]], key: bytes, index: int, digest: bytes) -> None:
@@ -366,12 +367,12 @@ class _Run:
         client: Any = self.cloud.client("dynamodb", region)
         found: dict[bytes, Image] = {}
         wanted: dict[str, Any] = {
-            self.table: {"Keys": [unpack_key(key, self.names) for key in keys], "ConsistentRead": True}
+            self.table: {"Keys": [packed_keys.unpack(key, self.names) for key in keys], "ConsistentRead": True}
         }
         # Each call answers at least one key (up to 16 MB), so this many are enough.
         for _ in range(len(keys) + 5):
             answer = client.batch_get_item(RequestItems=wanted)
-            found.update({pack_key(item, self.names): item for item in answer["Responses"].get(self.table, [])})
+            found.update({packed_keys.pack(item, self.names): item for item in answer["Responses"].get(self.table, [])})
             wanted = answer.get("UnprocessedKeys") or {}
             if not wanted:
                 return found
@@ -389,7 +390,7 @@ class _Run:
             if len(digests) == 1:
                 healed += 1
             else:
-                differences.append(difference(key_text(key, self.names), by_region, self.ignore, expiry, now))
+                differences.append(difference(packed_keys.text(key, self.names), by_region, self.ignore, expiry, now))
         return differences, healed
 
     def _ttl_attribute(self) -> str | None:

@@ -33,9 +33,9 @@ from ops.tablescan import (
     find_keys,
     fingerprint,
     key_names,
-    key_text,
     split,
 )
+from sketch import keys as packed_keys
 
 KEY_BYTES = 16
 SHOWN_KEYS = 20
@@ -145,7 +145,7 @@ def _with_names(cloud: Cloud, region: str, found: Found, old: Fingerprint) -> Fo
     events = np.isin(found.harm.removed, old.named)
     gone = [f"event {uuid.UUID(bytes=key)}" for key in split(found.harm.removed[events][:SHOWN_KEYS])]
     gone += [f"{len(found.harm.removed) - int(events.sum())} items that are no events"] if not events.all() else []
-    shown = [*(key_text(key, names) for key in sorted(changed)), *gone][:SHOWN_KEYS]
+    shown = [*(packed_keys.text(key, names) for key in sorted(changed)), *gone][:SHOWN_KEYS]
     return Found(**{**vars(found), "touched": tuple(shown)})
 
 
