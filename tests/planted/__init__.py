@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sketch import keys
 from tests.planted.cases import FUTURE, HERE, STAMPS, TTL_ATTRIBUTE, Case, Item, cases
 
 __all__ = ["FUTURE", "REGIONS", "TTL_ATTRIBUTE", "Item", "Planted", "cases", "ordinary", "plant", "text", "wire"]
@@ -159,9 +160,7 @@ def _key(kind: str, number: int, limit: int) -> Item:
 
 def text(item: Mapping[str, Any], names: Sequence[str]) -> str:
     """The key of an item as the toolkit names it."""
-    from ops.tablescan import key_text, pack_key
-
-    return key_text(pack_key(item, list(names)), list(names))
+    return keys.text(keys.pack(item, names), names)
 
 
 def wire(value: Any) -> Any:
