@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
+NATIVE := $(wildcard sketch/native/*.c sketch/native/*.h)
 STAGES := $(basename $(notdir $(wildcard deploy/stages/*.yml)))
 
 .PHONY: help setup demo test lint lab bench lock openapi clean
@@ -14,13 +15,13 @@ help: ## Show the targets
 
 setup: .venv/.ready node_modules/.ready ## Install everything into .venv/ and node_modules/
 
-.venv/.ready: requirements/bootstrap.txt requirements/dev.txt handlers/requirements.txt pyproject.toml
+.venv/.ready: requirements/bootstrap.txt requirements/dev.txt handlers/requirements.txt pyproject.toml $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Atoll needs Python 3.11 or newer: $(PYTHON) is older. Try: make PYTHON=python3.11 setup" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Python's venv module is missing. On Debian: apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing Python packages (hash-pinned: requirements/dev.txt)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@VIRTUAL_ENV=.venv $(UV) pip sync -q --compile-bytecode --require-hashes requirements/bootstrap.txt requirements/dev.txt
-	@VIRTUAL_ENV=.venv $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@VIRTUAL_ENV=.venv $(UV) pip install -q --no-deps --no-build-isolation --reinstall-package atoll -e .
 	@rm -rf .venv/lambda-wheels && $(BIN)/python -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r handlers/requirements.txt -d .venv/lambda-wheels
 	@touch $@
 

@@ -197,8 +197,11 @@ class Scanner:
             self.fail(Problem.TYPE, at)
         self.expect(_COLON)
         encoded = encoder(self)
-        if self.peek() != _CLOSE:
-            self.fail(Problem.VALUE if self.text[self.at] == _COMMA else Problem.SYNTAX, start)
+        byte = self.peek()
+        if byte == _COMMA:
+            self.fail(Problem.VALUE, start)
+        if byte != _CLOSE:
+            self.fail(Problem.SYNTAX)
         self.at += 1
         self.depth -= 1
         return encoded
