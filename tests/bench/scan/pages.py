@@ -36,11 +36,11 @@ class Buffer:
 
 
 class Template:
-    """The page of one region, without what surrounds the items."""
+    """The page of one region, without what surrounds the items; of their keys alone if ``keys_only``."""
 
-    def __init__(self, region: int, per_page: int) -> None:
+    def __init__(self, region: int, per_page: int, *, keys_only: bool = False) -> None:
         self.per_page = per_page
-        rendered = [_row(slot, region) for slot in range(per_page)]
+        rendered = [orjson.dumps(key_of(_MARK, slot)) if keys_only else _row(slot, region) for slot in range(per_page)]
         self.width = len(rendered[0]) + 1
         if {len(row) for row in rendered} != {self.width - 1}:
             raise ValueError("the items of a page differ in length")
@@ -89,8 +89,10 @@ class Template:
         return self._rows[:-1].replace(_MARK.encode(), bytes(number))
 
 
-def key_of(page: int, slot: int) -> dict[str, Any]:
-    return {"pk": {"S": f"EVENT#{page:0{DIGITS}x}{slot:04x}"}, "sk": {"S": "EVENT"}}
+def key_of(page: int | str, slot: int) -> dict[str, Any]:
+    """The key of a rendered item."""
+    number = page if isinstance(page, str) else f"{page:0{DIGITS}x}"
+    return {"pk": {"S": f"EVENT#{number}{slot:04x}"}, "sk": {"S": "EVENT"}}
 
 
 def place_of(key: dict[str, Any]) -> tuple[int, int] | None:
@@ -125,8 +127,7 @@ def _row(slot: int, region: int) -> bytes:
         ("lines", {"L": [{"N": str(rng.randrange(10, 100))}, {"S": "é"}, {"NULL": True}]}),
     ]
     item = [
-        ("pk", {"S": f"EVENT#{_MARK}{slot:04x}"}),
-        ("sk", {"S": "EVENT"}),
+        *key_of(_MARK, slot).items(),
         ("version", {"N": str(rng.randrange(2, 9))}),
         ("written_region", {"S": "us-east-1"}),
         ("written_at", {"S": f"2026-11-20T10:{rng.randrange(10, 60)}:{rng.randrange(10, 60)}.123Z"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -80,6 +81,11 @@ class Table:
                 earlier = self.template.item(page, slot).replace(b'"version":{"N":"', b'"version":{"N":"1')
                 self.spliced.setdefault(page, {})[slot] = earlier
 
+    @cached_property
+    def keys_template(self) -> Template:
+        """What a Scan shows that is to give the keys alone."""
+        return Template(self.index, self.shape.per_page, keys_only=True)
+
     def segment(self, segment: int, segments: int) -> tuple[int, int]:
         """Its first page, and the one after its last."""
 
@@ -90,14 +96,15 @@ class Table:
 
         return cut(segment), cut(segment + 1)
 
-    def body(self, buffer: Buffer, page: int) -> tuple[int, bytes | memoryview, bool]:
+    def body(self, template: Template, buffer: Buffer, page: int) -> tuple[int, bytes | memoryview, bool]:
         """How many items a page has, the items, and whether they are the template's as it is."""
         count = min(self.shape.per_page, self.shape.items - page * self.shape.per_page)
-        rows = self.template.page(buffer, page)
+        rows, width = template.page(buffer, page), template.width
         spliced = self.spliced.get(page)
         if spliced is None:
-            return count, rows[: count * self.template.width - 1], count == self.shape.per_page
-        width = self.template.width
+            return count, rows[: count * width - 1], count == self.shape.per_page
+        if template is self.keys_template:
+            spliced = {slot: row and _key_of(row) for slot, row in spliced.items()}
         found = (spliced.get(n, rows[n * width : (n + 1) * width - 1]) for n in range(count))
         kept = [row for row in found if row is not None]
         return len(kept), b",".join(kept), False
@@ -122,6 +129,11 @@ def places(shape: Shape, count: int) -> list[int]:
 def in_flight(shape: Shape, planted: int) -> list[tuple[int, int]]:
     """Page and slot of the items in flight."""
     return [divmod(place, shape.per_page) for place in places(shape, planted)[planted:]]
+
+
+def _key_of(row: bytes) -> bytes:
+    item = orjson.loads(row)
+    return orjson.dumps({name: item[name] for name in NAMES})
 
 
 def _packed(item: dict[str, Any]) -> bytes:

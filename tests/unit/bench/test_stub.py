@@ -76,7 +76,7 @@ def test_items_in_flight_are_old_on_a_page_and_current_when_read() -> None:
 
     assert len(set(places)) == 3
     for page, slot in places:
-        scanned = json.loads(b"[" + bytes(second.body(second.template.buffer(), page)[1]) + b"]")[slot]
+        scanned = json.loads(b"[" + bytes(second.body(second.template, second.template.buffer(), page)[1]) + b"]")[slot]
         key = {name: scanned[name] for name in NAMES}
         read = [json.loads(table.get(key) or b"null") for table in (first, second)]
         assert item_digest(read[0]) == item_digest(read[1]) != item_digest(scanned)
@@ -90,6 +90,19 @@ def test_checksum_of_a_page_is_that_of_its_bytes(region: int, number: int) -> No
 
     assert template.crc(b'{"Items":[', number) == zlib.crc32(b'{"Items":[' + rows)
     assert template.item(number, 17) in rows
+
+
+def test_projection_to_the_keys_shows_the_same_keys(stub: Stub) -> None:
+    client = StubCloud(stub.endpoint).client("dynamodb", "us-east-1")
+    pages = client.get_paginator("scan").paginate(
+        TableName=TABLE, ProjectionExpression="#a, sk", ExpressionAttributeNames={"#a": "pk"}
+    )
+    found = [item for page in pages for item in page["Items"]]
+
+    assert {frozenset(item) for item in found} == {frozenset(NAMES)}
+    assert [text(item, NAMES) for item in found] == list(scanned(stub, "us-east-1"))
+    with pytest.raises(ClientError, match="only the keys are projected"):
+        client.scan(TableName=TABLE, ProjectionExpression="amount")
 
 
 def test_unknown_tables_and_operations_are_refused_as_the_service_does(stub: Stub) -> None:
