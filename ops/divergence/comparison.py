@@ -9,17 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ops.aws import Cloud
+from ops.divergence import lagging
 from ops.divergence.classes import KINDS, MEANINGS
 from ops.divergence.findings import Finding, Findings, wire
+from ops.divergence.groups import pairs
 from ops.divergence.judging import Difference, Judged, check_attempts, judge
-from ops.divergence.latency import Latencies, measured
 from ops.divergence.replicas import Described, Replica, Schema, agree, describe, resolve
 from ops.divergence.scanning import Pace, scan
 from ops.divergence.survey import Survey
@@ -30,6 +31,8 @@ Progress = Callable[[str], None]
 
 # Of keys in a check's detail, and in the figures.
 NAMED, KEYS = 10, 100
+# Of replication latency: what it took lately, not this morning.
+LATELY = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,14 @@ def look(cloud: Cloud, table: str = "", regions: Sequence[str] = (), replicas: S
     return Subject(shown, found, described, schema, tuple(warnings))
 
 
+def measured(cloud: Cloud, subject: Subject) -> dict[tuple[str, str], float]:
+    """The longest replication latency that CloudWatch has of the last minutes, by pair; none of pairs without data."""
+    described = {replica: one for replica, one in subject.described.items() if one is not None}
+    linked, _ = pairs(described)
+    found = lagging.read(cloud, linked, described, window=LATELY)
+    return {(one.source, one.target): one.max_ms for one in found if one.max_ms is not None}
+
+
 def conclude(
     cloud: Cloud,
     subject: Subject,
@@ -200,7 +211,7 @@ def conclude(
     only: Sequence[str] | None = None,
     attempts: int = 6,
     settle_s: float = 0.0,
-    latency_ms: Latencies | None = None,
+    latency_ms: Mapping[tuple[str, str], float] | None = None,
     progress: Progress = lambda line: None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.time,
@@ -208,7 +219,7 @@ def conclude(
     """Judge what a mode found; reads only. Where nothing says how long replication takes, CloudWatch is asked."""
     started, begun = now_text(), clock()
     if survey.suspects and not settle_s and latency_ms is None:
-        latency_ms = measured(cloud, subject.replicas, progress=progress)
+        latency_ms = measured(cloud, subject)
     judged = judge(
         cloud,
         subject.replicas,
