@@ -52,8 +52,8 @@ class Took:
     implementation: str
 
 
-class StubCloud(Cloud):
-    """AWS at the stub's address, as one stage sees it."""
+class EndpointCloud(Cloud):
+    """AWS at another address, as one stage sees it."""
 
     def __init__(self, endpoint: str, authority: str = "") -> None:
         made = boto3.Session(aws_access_key_id="stub", aws_secret_access_key="stub")
@@ -89,14 +89,14 @@ def trusted(stub: Stub) -> Iterator[None]:
 
 def compare(stub: Stub, *, tls: bool = False, pace: Pace | None = None) -> Survey:
     """Through the engine, as a run does it."""
-    cloud = StubCloud(stub.tls_endpoint if tls else stub.endpoint, stub.authority)
+    cloud = EndpointCloud(stub.tls_endpoint if tls else stub.endpoint, stub.authority)
     with trusted(stub):
         return scan(cloud, replicas(stub.shape), SCHEMA, pace=pace or Pace(read_units_per_s=UNITS_PER_S))
 
 
 def naive(stub: Stub, *, tls: bool = False) -> tuple[int, int]:
     """Items read, and keys that the loop says differ: sets and numbers that mean the same among them."""
-    cloud = StubCloud(stub.tls_endpoint if tls else stub.endpoint, stub.authority)
+    cloud = EndpointCloud(stub.tls_endpoint if tls else stub.endpoint, stub.authority)
     first, second = (cloud.client("dynamodb", region).get_paginator("scan") for region in stub.shape.regions)
     held = {
         (item["pk"]["S"], item["sk"]["S"]): item for page in first.paginate(TableName=TABLE) for item in page["Items"]

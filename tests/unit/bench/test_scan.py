@@ -16,7 +16,7 @@ from ops.divergence import Survey
 from ops.divergence.scanning import Pace, scan
 from ops.errors import OpsError
 from ops.stage import ROOT
-from tests.bench.divergence import SCHEMA, UNITS_PER_S, StubCloud, compare, expected, replicas, suspected
+from tests.bench.divergence import SCHEMA, UNITS_PER_S, EndpointCloud, compare, expected, replicas, suspected
 from tests.bench.scan import Shape, Stub, server
 from tests.unit.bench.conftest import SHAPE
 
@@ -29,13 +29,13 @@ SCAN = """
 import sys
 from pathlib import Path
 from ops.divergence import lockstep, scanning
-from tests.bench.divergence import SCHEMA, StubCloud, replicas
+from tests.bench.divergence import SCHEMA, EndpointCloud, replicas
 from tests.bench.scan import Shape
 from tests.unit.bench.test_scan import PACE
 scanning.CHECKPOINT_S = lockstep.TICK_S = 0.01
 lockstep.KEEP_S = 0
 endpoint, checkpoint, shape = sys.argv[1:]
-scanning.scan(StubCloud(endpoint), replicas(Shape.from_json(shape)), SCHEMA, pace=PACE, checkpoint=Path(checkpoint))
+scanning.scan(EndpointCloud(endpoint), replicas(Shape.from_json(shape)), SCHEMA, pace=PACE, checkpoint=Path(checkpoint))
 """
 
 
@@ -71,7 +71,7 @@ def test_scan_suspects_exactly_what_was_planted(undisturbed: Survey, stub: Stub)
 )
 def test_scan_through_a_fault_gives_the_same_answer(stub: Stub, undisturbed: Survey, fault: str) -> None:
     stub.control(**{fault: 7})
-    found = scan(StubCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, sleep=lambda seconds: None)
+    found = scan(EndpointCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, sleep=lambda seconds: None)
 
     assert answer(found) == answer(undisturbed)
     assert stub.counts()[fault.removesuffix("_every")] >= 10
@@ -82,7 +82,7 @@ def test_scan_over_tls_gives_the_same_answer(stub: Stub, undisturbed: Survey) ->
 
 
 def test_scan_over_tls_without_its_authority_says_what_to_name(stub: Stub) -> None:
-    cloud = StubCloud(stub.tls_endpoint, stub.authority)
+    cloud = EndpointCloud(stub.tls_endpoint, stub.authority)
 
     with pytest.raises(OpsError, match="shows a certificate that is not trusted") as refused:
         scan(cloud, replicas(stub.shape), SCHEMA, pace=PACE)
@@ -103,11 +103,11 @@ def test_scan_whose_credentials_expired_goes_on_where_it_stopped(
     checkpoint = tmp_path / "checkpoint"
 
     with pytest.raises(OpsError, match=r"(us-east-1|ap-south-1): the credentials expired while bench was read") as said:
-        scan(StubCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, checkpoint=checkpoint)
+        scan(EndpointCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, checkpoint=checkpoint)
     assert "Sign in again" in said.value.hint
     assert str(checkpoint) in said.value.hint
     stub.control()
-    found = scan(StubCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, checkpoint=checkpoint)
+    found = scan(EndpointCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, checkpoint=checkpoint)
 
     assert answer(found) == answer(undisturbed)
     # Only what was under way is asked for again.
@@ -133,7 +133,7 @@ def test_scan_killed_and_resumed_gives_the_same_answer(
         finally:
             process.kill()
     stub.control()
-    found = scan(StubCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, checkpoint=checkpoint)
+    found = scan(EndpointCloud(stub.endpoint), replicas(stub.shape), SCHEMA, pace=PACE, checkpoint=checkpoint)
 
     assert answer(found) == answer(undisturbed)
     assert pages_read(stub) <= PAGES - killed_at + 4 * PACE.workers

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sketch.canonical import item_digest
-from tests.bench.divergence import NAMES, StubCloud, expected
+from tests.bench.divergence import NAMES, EndpointCloud, expected
 from tests.bench.scan import TABLE, Shape, Stub
 from tests.bench.scan.pages import Template, key_of
 from tests.planted import text
@@ -21,7 +21,7 @@ Items = dict[str, dict[str, Any]]
 
 
 def scanned(stub: Stub, region: str, segments: int = 1) -> Items:
-    client = StubCloud(stub.endpoint).client("dynamodb", region)
+    client = EndpointCloud(stub.endpoint).client("dynamodb", region)
     found: Items = {}
     for segment in range(segments):
         pages = client.get_paginator("scan").paginate(
@@ -52,7 +52,7 @@ def test_segments_of_the_stub_hold_each_item_once(stub: Stub) -> None:
 
 def test_items_read_by_key_are_those_that_were_scanned(stub: Stub) -> None:
     for region in stub.shape.regions:
-        client = StubCloud(stub.endpoint).client("dynamodb", region)
+        client = EndpointCloud(stub.endpoint).client("dynamodb", region)
         found = scanned(stub, region)
         made = stub.shape.planted().items[region]
         chosen = [item for key, item in found.items() if len(key) < 60][::40][:100]
@@ -93,7 +93,7 @@ def test_checksum_of_a_page_is_that_of_its_bytes(region: int, number: int) -> No
 
 
 def test_projection_to_the_keys_shows_the_same_keys(stub: Stub) -> None:
-    client = StubCloud(stub.endpoint).client("dynamodb", "us-east-1")
+    client = EndpointCloud(stub.endpoint).client("dynamodb", "us-east-1")
     pages = client.get_paginator("scan").paginate(
         TableName=TABLE, ProjectionExpression="#a, sk", ExpressionAttributeNames={"#a": "pk"}
     )
@@ -106,7 +106,7 @@ def test_projection_to_the_keys_shows_the_same_keys(stub: Stub) -> None:
 
 
 def test_unknown_tables_and_operations_are_refused_as_the_service_does(stub: Stub) -> None:
-    client = StubCloud(stub.endpoint).client("dynamodb", "us-east-1")
+    client = EndpointCloud(stub.endpoint).client("dynamodb", "us-east-1")
 
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.scan(TableName="another")
@@ -118,7 +118,7 @@ def test_unknown_tables_and_operations_are_refused_as_the_service_does(stub: Stu
 
 def test_tls_is_served_with_a_certificate_that_only_its_own_authority_vouches_for(stub: Stub) -> None:
     scan = {"TableName": TABLE, "TotalSegments": 100, "Segment": 0}
-    client = StubCloud(stub.tls_endpoint, stub.authority).client("dynamodb", "us-east-1")
+    client = EndpointCloud(stub.tls_endpoint, stub.authority).client("dynamodb", "us-east-1")
 
     assert client.scan(**scan)["Count"] == 40
     with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
