@@ -69,18 +69,20 @@ def plant(
     *,
     types: Sequence[str] = ("S", "S"),
     copies: int = 1,
+    long_keys: bool = True,
 ) -> Planted:
     """``count`` items a region, less those that are planted as missing there.
 
     Args:
         types: of the key attributes ``pk`` and ``sk``, each ``S``, ``N`` or ``B``; one alone: a table without sort key.
         copies: how often each case is planted; the region that is the odd one out takes turns.
+        long_keys: whether there are cases with keys as long as the service takes them.
 
     Raises:
         ValueError: ``count`` has no room for all cases.
     """
     rng = random.Random(seed)
-    wanted = [case for case in cases(types) for _ in range(copies)]
+    wanted = [case for case in cases(types, long_keys=long_keys) for _ in range(copies)]
     if count < len(wanted):
         raise ValueError(f"count: {len(wanted)} cases are planted, got {count}")
     places = dict(zip(rng.sample(range(count), len(wanted)), wanted, strict=True))

@@ -31,9 +31,9 @@ class Case:
     long_key: bool = False
 
 
-def cases(types: Sequence[str]) -> list[Case]:
+def cases(types: Sequence[str], *, long_keys: bool = True) -> list[Case]:
     """All there is to plant in a table whose key attributes have these types."""
-    found = list(_cases())
+    found = [case for case in _cases() if long_keys or not case.long_key]
     if "N" in types:
         found.append(Case("key spelled otherwise", "same", _respelled_key, raw_only=True))
     return found

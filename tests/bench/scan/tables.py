@@ -25,6 +25,8 @@ class Shape:
         Of each region, planted ones included, those that are missing somewhere counted.
     copies
         How often each of the planted cases is there; 0: no case at all.
+    long_keys
+        Whether some of them have keys as long as the service takes them.
     in_flight
         Items of which the second region's pages still have an earlier image, while a read finds the current one.
     shift_pages
@@ -38,11 +40,12 @@ class Shape:
     in_flight: int = 0
     shift_pages: int = 0
     per_page: int = PER_PAGE
+    long_keys: bool = True
 
     def planted(self) -> Planted:
         """The planted items alone."""
-        count = self.copies * len(cases(TYPES))
-        return plant(count, self.regions, self.seed, types=TYPES, copies=self.copies)
+        count = self.copies * len(cases(TYPES, long_keys=self.long_keys))
+        return plant(count, self.regions, self.seed, types=TYPES, copies=self.copies, long_keys=self.long_keys)
 
     def to_json(self) -> str:
         return orjson.dumps(asdict(self)).decode()
