@@ -40,6 +40,8 @@ __all__ = ["Pace", "scan", "segments_for"]
 Progress = Callable[[str], None]
 
 # Each has sketches at least four times as large as the one before.
+# Looking makes objects of keys: more threads take more memory, and are no faster.
+LOOKERS = 4
 ROUNDS = 4
 CHECKPOINT_S = 5.0
 
@@ -245,7 +247,7 @@ class _Scan:
             ]
 
         names, segments = self.schema.names, self.state.segments
-        workers = min(self.pace.workers, len(wanted))
+        workers = min(self.pace.workers, LOOKERS, len(wanted))
         self.differences.located(find(readers, names, segments, wanted, outcome.unlocated, workers=workers))
 
     # --- what is told and kept ---------------------------------------------------------------------------------
