@@ -189,16 +189,26 @@ def collect(
 
 
 def read(
-    cloud: Cloud, region: str, series: list[Series], start: datetime, end: datetime, *, period_s: int = 60
+    cloud: Cloud,
+    region: str,
+    series: list[Series],
+    start: datetime,
+    end: datetime,
+    *,
+    period_s: int = 60,
+    client: Any = None,
 ) -> pd.DataFrame:
     """Some series of one region, a row a point, without those that CloudWatch gave in part only; reads only.
+
+    Args:
+        client: CloudWatch of another account, where the series are not in the run's own.
 
     Raises:
         OpsError: CloudWatch did not answer.
     """
     with explained(f"{region}: reading metrics"):
         window = (*_aligned(start, end, period_s), period_s)
-        return _read(cloud.client("cloudwatch", region), region, series, window, time.sleep)[0]
+        return _read(client or cloud.client("cloudwatch", region), region, series, window, time.sleep)[0]
 
 
 def _read(

@@ -50,6 +50,12 @@ INTERFACE_ENDPOINT_USD_PER_ZONE_HOUR = 0.01
 READ_CAPACITY_USD_PER_HOUR = 0.00013
 WRITE_CAPACITY_USD_PER_HOUR = 0.00065
 
+# A request unit of a table of the Standard class, billed on demand: a strong read of up to 4 KB; a write of up to 1 KB,
+# and the same again for each replica that it goes to. https://aws.amazon.com/dynamodb/pricing/on-demand/, as others
+# quoted it on 2026-11-22
+READ_REQUEST_UNIT_USD = 0.125 / 1_000_000
+WRITE_REQUEST_UNIT_USD = 0.625 / 1_000_000
+
 # A new replica of a table that holds items is charged as a restore of that many GB, and for their way between regions.
 # https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; the figure as others
 # quoted it on 2026-11-22

@@ -402,22 +402,29 @@ def heatmap(
     x_title: str = "",
     y_title: str = "",
     unit: str = "",
+    text: str = "",
 ) -> Chart | NoData:
-    """A matrix of ``value`` by ``x`` and ``y`` (categories), each cell with its figure; what is missing stays blank."""
-    rows = [row for row in chartdata.rows_of(frame, [x, y, value]) if chartdata.finite(row[value]) is not None]
-    if not rows:
+    """A matrix of ``value`` by ``x`` and ``y`` (categories), each cell with its figure; what is missing stays blank.
+
+    ``text`` is a column of what stands in a cell that has no figure, framed, where it is not empty.
+    """
+    columns = [x, y, value, *([text] if text else [])]
+    shown = [(row, chartdata.finite(row[value])) for row in chartdata.rows_of(frame, columns)]
+    shown = [(row, figure) for row, figure in shown if figure is not None or (text and row[text])]
+    if not shown:
         return NoData(title)
     alt = _altair()
-    highest = max(float(chartdata.finite(row[value]) or 0) for row in rows)
+    rows = [row for row, _ in shown]
+    highest = max(figure or 0.0 for _, figure in shown)
     data = [
         {
             "x": chartdata.label_of(row[x]),
             "y": chartdata.label_of(row[y]),
-            "v": chartdata.finite(row[value]),
-            "text": f"{number(chartdata.finite(row[value]))} {unit}".strip(),
-            "strong": bool(highest > 0 and float(chartdata.finite(row[value]) or 0) > 0.45 * highest),
+            "v": figure,
+            "text": f"{number(figure)} {unit}".strip() if figure is not None else str(row[text]),
+            "strong": bool(highest > 0 and (figure or 0.0) > 0.45 * highest),
         }
-        for row in rows
+        for row, figure in shown
     ]
     across = alt.Axis(labelAngle=0, orient="top", domain=False, ticks=False)
     base = alt.Chart(alt.Data(values=data)).encode(
@@ -425,10 +432,15 @@ def heatmap(
         y=alt.Y("y:N", sort=None, title=y_title or chartaxes.spoken(y)),
     )
     shade = alt.Scale(domain=[0, highest or 1], range=[0.06, 0.95])
-    cells = base.mark_rect(fill=PALETTE[0]).encode(fillOpacity=alt.FillOpacity("v:Q", legend=None, scale=shade))
+    cells = base.transform_filter("datum.v !== null").mark_rect(fill=PALETTE[0])
+    cells = cells.encode(fillOpacity=alt.FillOpacity("v:Q", legend=None, scale=shade))
+    # Told apart by a frame and by words, not by its colour alone.
+    without = base.transform_filter("datum.v === null").mark_rect(
+        fill=PALETTE[1], fillOpacity=0.18, stroke=PALETTE[1], strokeWidth=2, strokeDash=[4, 3]
+    )
     ink = alt.condition("datum.strong", alt.value("#ffffff"), alt.value("currentColor"))
     texts = base.mark_text(fontSize=13).encode(text="text:N", color=ink)
-    chart = alt.layer(cells, texts).properties(width=WIDTH, height=alt.Step(44))
+    chart = alt.layer(cells, *([without] if text else []), texts).properties(width=WIDTH, height=alt.Step(44))
     each = "; ".join(f"{d['y']} to {d['x']}: {d['text']}" for d in data[:16])
     return draw(chart, title=title, summary=each, rows=rows)
 
