@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ops.divergence.findings import FOLDER
 from ops.divergence.reserved import NAMESPACE
 from ops.policies.grant import Grant, Names
 from ops.policies.shared import keys, metrics, reading_items
@@ -27,3 +28,10 @@ def probing(names: Names) -> Iterator[Grant]:
     yield Grant("Heartbeats", ("dynamodb:GetItem",), table, condition=own)
     writes = ("dynamodb:PutItem", "dynamodb:DeleteItem")
     yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
+
+
+def findings(names: Names) -> Iterator[Grant]:
+    """What a comparison confirmed, kept in S3; without this, it is in the run's directory only."""
+    why = "findings are named after their run"
+    yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FOLDER}/*"), why, changes=True)
+    yield from keys(names, "FindingsKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)

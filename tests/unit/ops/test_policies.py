@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -186,10 +188,17 @@ def _divergence(world: World, apply: bool = False) -> Iterator[None]:
     store(world.cloud, 1, "order.placed", datetime.now(UTC))
     item: Any = {"pk": {"S": "EVENT#2"}, "sk": {"S": "EVENT"}}
     world.cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item=item)
+    # Findings go to another region's bucket where the home region's does not take them.
+    world.cloud.client("s3", US).delete_bucket(Bucket=bucket.place(world.cloud, US).bucket)
     yield
     for regions in ([US, AP], [AP, US]):
-        assert len(divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None).differences) == 1
+        found = divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None)
+        assert len(found.differences) == 1
     _probe(world, apply)
+    if apply:
+        run = "20260301T120000Z-divergence"
+        with tempfile.TemporaryDirectory() as directory:
+            assert divergence.findings.save(world.cloud, found.findings(run, "unit", ACCOUNT), Path(directory)) == run
 
 
 def _divergence_applied(world: World) -> Iterator[None]:
@@ -499,9 +508,9 @@ def _failover_now(world: World) -> None:
         assert len(divergence.compare(cloud, "", order, sleep=lambda seconds: None).differences) == 1
 
 
-Path = Callable[[World], Iterator[None]]
+Way = Callable[[World], Iterator[None]]
 # Each makes its preparations, yields, and then does what the runbook or command does.
-DRY: dict[str, Path] = {
+DRY: dict[str, Way] = {
     "divergence": _divergence,
     "failover": _failover,
     "metrics": _metrics,
@@ -516,7 +525,7 @@ DRY: dict[str, Path] = {
     "status": _status,
     "token": _token,
 }
-APPLIED: dict[str, Path] = {
+APPLIED: dict[str, Way] = {
     "divergence": _divergence_applied,
     "provision": _provision_applied,
     "provision-destroy": _destroy_applied,
