@@ -57,7 +57,9 @@ class Difference:
     newest
         The labels that hold the newest write; empty when the stamps do not tell.
     lost
-        The write that some replica lacks; None when the stamps do not tell.
+        The write that some replica lacks; None when the stamps do not tell, and where it is a deletion.
+    deleted_in
+        The labels where it must have been deleted, because the region that wrote it has it no longer.
     written
         Each image's stamp, by label; None where there is none.
     """
@@ -73,6 +75,7 @@ class Difference:
     lost: Stamp | None
     written: Mapping[str, Stamp | None]
     explanation: str
+    deleted_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,7 @@ class _Run:
                 lost=told.lost,
                 written={label: stamp(image) for label, image in by_label.items()},
                 explanation=told.text,
+                deleted_in=told.deleted_in,
             )
         )
 

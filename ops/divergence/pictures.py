@@ -79,7 +79,7 @@ def by_write_time(differences: Sequence[Difference]) -> Chart | NoData:
     title = "Differences over the time of the write that was lost"
     timed = [(one.lost.at, one.kind) for one in differences if one.lost is not None]
     if not timed:
-        return NoData(title, "no item that differs bears a stamp" if differences else "nothing differs")
+        return NoData(title, "no stamp of an item that differs tells when" if differences else "nothing differs")
     first, last = min(at for at, _ in timed), max(at for at, _ in timed)
     step_s = next((step for step in _STEPS_S if (last - first).total_seconds() / step <= BINS), _STEPS_S[-1])
     counted = Counter((int(at.timestamp()) // step_s, kind) for at, kind in timed)
@@ -122,7 +122,9 @@ def pairs_frame(differences: Sequence[Difference]) -> pd.DataFrame:
 
 
 def _pairs(one: Difference) -> list[tuple[str, str]]:
-    """(has, lacks) of one difference."""
+    """(has, lacks) of one difference; of one that was deleted, what is lacking is the deletion."""
+    if one.deleted_in:
+        return [(gone, held) for gone in one.deleted_in for held in one.digests if held not in one.missing_in]
     if one.newest:
         return [(has, lacks) for has in one.newest for lacks in one.digests if lacks not in one.newest]
     holders = [label for label in one.digests if label not in one.missing_in]

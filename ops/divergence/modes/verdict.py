@@ -71,14 +71,16 @@ def _differences(one: Comparison, kept: str) -> list[Html]:
         rows = [{"key": key} for key in one.unsettled]
         shown.append(tables.table(rows, f"Items{named} that kept changing and were not judged", folded=True))
     if kept:
-        shown.append(tables.table([{"findings": kept, "next": _next(kept)}], "Kept for the repair"))
+        shown.append(tables.table([{"findings": kept} | _next(kept)], "Kept for the repair"))
     return shown
 
 
-def _next(kept: str) -> str:
+def _next(kept: str) -> dict[str, str]:
+    """The command that repairs, where that is a mode."""
     from ops.divergence.modes import MODES
 
-    return f"ops run divergence -p mode=repair -p findings={kept} -p policy=newest" if "repair" in MODES else ""
+    command = f"ops run divergence -p mode=repair -p findings={kept} -p policy=newest"
+    return {"next": command} if "repair" in MODES else {}
 
 
 def _pictures(one: Comparison) -> list[Any]:

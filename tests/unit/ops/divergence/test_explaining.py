@@ -79,6 +79,7 @@ def test_explain_when_missing_where_it_was_written_tells_of_the_deletion() -> No
     found = told(us=image(AP), ap=None, eu=None)
     assert f"{AP} wrote it, so it was deleted there, and the deletion never reached {US}" in found.text
     assert f"{EU} has not got the write or has got the deletion" in found.text
+    assert (found.deleted_in, found.lost) == ((AP,), None)
 
 
 def test_explain_when_missing_without_stamps_says_that_nothing_tells() -> None:
