@@ -153,13 +153,13 @@ class Pages:
     def _body(self, answer: http.client.HTTPResponse) -> int:
         """Read the body; its size in bytes."""
         expected, size = answer.length, 0
-        view = self._buffer.room(expected if expected is not None and expected <= MOST_BYTES else 0)
+        if expected is not None and expected > MOST_BYTES:
+            raise self._too_large()
+        view = self._buffer.room(expected or 0)
         while size != expected:
             if size == len(view):
                 if size >= MOST_BYTES:
-                    raise OpsError(
-                        f"{self.source.label}: a page of more than {MOST_BYTES >> 20} MB is none of DynamoDB's"
-                    )
+                    raise self._too_large()
                 view = self._buffer.room(2 * size, keep=size)
             count = answer.readinto(view[size:expected])
             if count == 0:
@@ -168,6 +168,9 @@ class Pages:
         if expected is not None and size < expected:
             raise http.client.HTTPException(f"{size:,} of {expected:,} bytes arrived")
         return size
+
+    def _too_large(self) -> OpsError:
+        return OpsError(f"{self.source.label}: a page of more than {MOST_BYTES >> 20} MB is none of DynamoDB's")
 
     def _refusal(self, status: int, body: bytes) -> str:
         """Why there is no page; returns when it is worth to ask again."""

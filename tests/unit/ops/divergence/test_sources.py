@@ -148,9 +148,7 @@ def test_pages_over_tls_arrive_when_the_authority_is_trusted(secure: Server, aut
 def test_pages_over_tls_are_refused_at_once_when_it_is_not(secure: Server) -> None:
     waits: list[float] = []
     reader = Pages(made(secure.url, get_cert_path(True)), Budget("left", 1e9), Buffer(), sleep=waits.append)
-    with pytest.raises(
-        OpsError, match=r"left: https://127.0.0.1:.* shows a certificate that is not trusted"
-    ) as refused:
+    with pytest.raises(OpsError, match=r"left: https:.* shows a certificate that is not trusted") as refused:
         reader.read(0, 1)
     assert "AWS_CA_BUNDLE" in refused.value.hint
     assert waits == []
