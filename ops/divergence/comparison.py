@@ -30,7 +30,9 @@ from sketch import keys
 Progress = Callable[[str], None]
 
 # Of keys in a check's detail, and in the figures.
-NAMED, KEYS = 10, 100
+NAMED, KEYS = 10, 20
+# Of a key in a table, in characters: a key may have 3,072 bytes. Findings have it whole.
+KEY_CHARS = 100
 # Of replication latency: what it took lately, not this morning.
 LATELY = timedelta(minutes=15)
 
@@ -94,7 +96,7 @@ class Comparison:
             "expired": counts.get("expired", 0),
             "differences": len(self.confirmed),
             "classes": {kind: counts[kind] for kind in KINDS if counts.get(kind)},
-            "keys": [one.text for one in self.confirmed[:KEYS]],
+            "keys": [_short(one.text) for one in self.confirmed[:KEYS]],
             "read_units": round(sum(one.read_units for one in self.survey.sides), 1),
             "duration_s": round(self.duration_s, 2),
             "implementation": self.survey.implementation,
@@ -120,7 +122,7 @@ class Comparison:
         elif self.equal:
             detail = f"every item is the same in {' and '.join(labels)} ({counts}){aside}"
         else:
-            named = "; ".join(f"{one.text} ({one.kind})" for one in self.confirmed[:NAMED])
+            named = "; ".join(f"{_short(one.text)} ({one.kind})" for one in self.confirmed[:NAMED])
             more = f"; and {len(self.confirmed) - NAMED:,} more" if len(self.confirmed) > NAMED else ""
             detail = f"{len(self.confirmed):,} items differ: {named}{more}{aside}"
         return Check(f"replicas of {self.table} agree", self.equal, detail)
@@ -129,7 +131,7 @@ class Comparison:
         """A row a difference."""
         rows = [
             (
-                one.text,
+                _short(one.text),
                 one.kind,
                 ", ".join(one.missing_in),
                 ", ".join(diff.path for diff in one.attributes),
@@ -143,7 +145,7 @@ class Comparison:
     def attributes_frame(self) -> pd.DataFrame:
         """A row an attribute that differs, a column a replica."""
         rows = [
-            {"key": one.text, "attribute": diff.path} | diff.values
+            {"key": _short(one.text), "attribute": diff.path} | diff.values
             for one in self.differences
             for diff in one.attributes
         ]
@@ -178,6 +180,10 @@ class Comparison:
             made=datetime.now(UTC),
             findings=found,
         )
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= KEY_CHARS else f"{key[: KEY_CHARS - 1]}…"
 
 
 def look(cloud: Cloud, table: str = "", regions: Sequence[str] = (), replicas: Sequence[str] = ()) -> Subject:

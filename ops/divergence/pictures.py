@@ -107,7 +107,7 @@ def by_pair(differences: Sequence[Difference]) -> Chart | NoData:
         value="items",
         title="Differences by class, and by what did not arrive from where to where",
         x_title="class",
-        y_title="from, to",
+        y_title=" ",
         unit="items",
     )
 

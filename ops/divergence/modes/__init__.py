@@ -12,6 +12,7 @@ from ops import tables
 from ops.divergence import estimates
 from ops.divergence import request as requests
 from ops.divergence.comparison import Subject, look
+from ops.divergence.modes.fleet import FLEET
 from ops.divergence.modes.mode import Job, Mode, Result, together
 from ops.divergence.modes.probe import PROBE
 from ops.divergence.modes.sample import SAMPLE
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ops.runbook import Run
 
 # Cheapest first.
-MODES: dict[str, Mode] = {mode.name: mode for mode in (PROBE, SAMPLE, SCAN)}
+MODES: dict[str, Mode] = {mode.name: mode for mode in (PROBE, SAMPLE, SCAN, FLEET)}
 
 __all__ = [
     "MODES",

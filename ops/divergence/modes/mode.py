@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ops import tables
 from ops.aws import Cloud
 from ops.divergence.comparison import Subject
 from ops.divergence.request import Request
@@ -62,6 +63,12 @@ class Mode:
     alone: bool = False
 
 
+def dry(job: Job, text: str) -> Result:
+    """What a mode that writes hands back as long as its plan is not applied."""
+    assert job.plan is not None
+    return Result(nothing(text), nothing(text), nothing(text), checks=job.run.plannable(job.plan))
+
+
 def together(*parts: Any) -> Html:
     """Tables and charts below one another, as one thing that a notebook shows."""
     return Html("".join(part._repr_html_() for part in parts), "\n".join(map(repr, parts)))
@@ -69,6 +76,4 @@ def together(*parts: Any) -> Html:
 
 def nothing(text: str) -> Html:
     """A line that says why there is nothing to show."""
-    from ops import tables
-
     return tables.table([], "", empty=text)

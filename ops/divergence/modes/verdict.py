@@ -12,6 +12,9 @@ from ops.divergence.modes.mode import Job, Result, nothing, together
 from ops.divergence.survey import Survey
 from ops.markup import Html
 
+# Of a table on the page; findings have all.
+ROWS = 100
+
 
 def judged(job: Job, subject: Subject, survey: Survey) -> Comparison:
     """The verdict on what the mode found in one table, with the run's own parameters."""
@@ -60,8 +63,8 @@ def _differences(one: Comparison, kept: str) -> list[Html]:
     named = f" of {one.table}"
     shown = [
         tables.table(one.classes_frame(), f"What became of the suspects{named}", empty="there were none"),
-        tables.table(one.frame(), f"Items{named} that differ", empty="none"),
-        tables.table(one.attributes_frame(), f"Attributes{named} that differ, by replica", empty="none"),
+        tables.table(one.frame(), f"Items{named} that differ", empty="none", max_rows=ROWS),
+        tables.table(one.attributes_frame(), f"Attributes{named} that differ, by replica", empty="none", max_rows=ROWS),
         tables.table(pictures.pairs_frame(one.confirmed), f"By class and pair{named}", empty="none", folded=True),
     ]
     if one.unsettled:
