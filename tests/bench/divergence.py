@@ -57,7 +57,7 @@ class EndpointCloud(Cloud):
     """AWS at another address, as one stage sees it."""
 
     def __init__(self, endpoint: str, authority: str = "") -> None:
-        made = boto3.Session(aws_access_key_id="stub", aws_secret_access_key="stub")
+        made = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
         super().__init__(load_stage("local"), "000000000000", made)
         self._made, self._endpoint, self._verify = made, endpoint, authority or None
 
@@ -142,8 +142,8 @@ def must_show(items: int) -> str:
         raise RuntimeError(f"planted {len(made.differing):,} differences: {found.check().detail}")
     return (
         f"{items:,} items a replica, every planted case three times: {len(found.confirmed):,} differences named, each "
-        f"in its class, and none of the {len(made.lookalikes):,} that only look different; {len(made.expired):,} expired, "
-        f"20 in flight; {wall_s:.1f} s"
+        f"in its class, and none of the {len(made.lookalikes):,} that only look different; "
+        f"{len(made.expired):,} expired, 20 in flight; {wall_s:.1f} s"
     )
 
 
