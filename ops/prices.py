@@ -60,6 +60,12 @@ WRITE_CAPACITY_USD_PER_HOUR = 0.00065
 READ_REQUEST_UNIT_USD = 0.125 / 1_000_000
 WRITE_REQUEST_UNIT_USD = 0.625 / 1_000_000
 
+# Of a table's data, exported to S3; and of what passes from one region to another.
+# https://aws.amazon.com/dynamodb/pricing/on-demand/, https://aws.amazon.com/ec2/pricing/on-demand/ (data transfer); as
+# others quoted them on 2026-11-23
+TABLE_EXPORT_USD_PER_GB = 0.10
+INTER_REGION_USD_PER_GB = 0.02
+
 # A new replica of a table that holds items is charged as a restore of that many GB, and for their way between regions.
 # https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; the figure as others
 # quoted it on 2026-11-22

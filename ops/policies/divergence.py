@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ops.bucket import FLEET
+from ops.divergence.findings import FOLDER
+from ops.divergence.reserved import NAMESPACE
 from ops.policies.grant import GENERATED, Grant, Names
-from ops.policies.shared import keys, reading_items
+from ops.policies.shared import keys, metrics, reading_items
 
 
 def reading_replicas(names: Names) -> Iterator[Grant]:
@@ -37,3 +39,24 @@ def fleet(names: Names) -> Iterator[Grant]:
     kept = tuple(f"arn:aws:s3:::{bucket}/{FLEET}/*" for bucket in buckets)
     yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
     yield from keys(names, "SketchesKey", ("kms:Decrypt",), behind="s3:GetObject", changes=True)
+
+
+def probing(names: Names) -> Iterator[Grant]:
+    """What replicas tell of themselves, and the heartbeats that are timed in an apply."""
+    table = names.everywhere("dynamodb", names.table)
+    settings = ("dynamodb:DescribeContinuousBackups", "dynamodb:GetResourcePolicy")
+    yield Grant("ReplicaSettings", settings, table)
+    yield from keys(names, "ReplicaKey", ("kms:DescribeKey",))
+    yield from metrics(names)
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    own = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{NAMESPACE}{one}" for one in names.stage.regions]}}
+    yield Grant("Heartbeats", ("dynamodb:GetItem",), table, condition=own)
+    writes = ("dynamodb:PutItem", "dynamodb:DeleteItem")
+    yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
+
+
+def findings(names: Names) -> Iterator[Grant]:
+    """What a comparison confirmed, kept in S3; without this, it is in the run's directory only."""
+    why = "findings are named after their run"
+    yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FOLDER}/*"), why, changes=True)
+    yield from keys(names, "FindingsKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)

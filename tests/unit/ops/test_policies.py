@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -38,7 +40,7 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.divergence import fleet
+from ops.divergence import beating, fleet, probing
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
@@ -183,15 +185,40 @@ def world(deployed: Cloud, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterato
             client.meta.events.unregister("before-call", unique_id="policies")
 
 
-def _divergence(world: World) -> Iterator[None]:
+def _divergence(world: World, apply: bool = False) -> Iterator[None]:
     world.provisioned()
     store(world.cloud, 1, "order.placed", datetime.now(UTC))
     item: Any = {"pk": {"S": "EVENT#2"}, "sk": {"S": "EVENT"}}
     world.cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item=item)
+    # Findings go to another region's bucket where the home region's does not take them.
+    world.cloud.client("s3", US).delete_bucket(Bucket=bucket.place(world.cloud, US).bucket)
     yield
     for regions in ([US, AP], [AP, US]):
-        divergence.estimate(world.cloud, "", regions)
-        assert len(divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None).differences) == 1
+        found = divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None)
+        assert len(found.differences) == 1
+    _probe(world, apply)
+    if apply:
+        run = "20260301T120000Z-divergence"
+        with tempfile.TemporaryDirectory() as directory:
+            assert divergence.findings.save(world.cloud, found.findings(run, "unit", ACCOUNT), Path(directory)) == run
+
+
+def _divergence_applied(world: World) -> Iterator[None]:
+    yield from _divergence(world, apply=True)
+
+
+def _probe(world: World, apply: bool) -> None:
+    cloud = world.cloud
+    found = {one: table for one, table in divergence.describe(cloud, divergence.resolve(cloud)).items() if table}
+    schema, _ = divergence.agree(found)
+    # What moto's replicas tell of each other is told by one of them only.
+    assert len(probing.probe(cloud, found).latencies) == len(cloud.stage.regions)
+    plan = beating.plan(cloud, schema, found, rounds=1, deadline_s=1.0)
+    if apply:
+        beats = beating.apply(
+            cloud, plan, plan.token, schema, found, rounds=1, deadline_s=1.0, sleep=lambda seconds: None
+        )
+        assert beats.left == ()
 
 
 def _metrics(world: World) -> Iterator[None]:
@@ -483,9 +510,9 @@ def _failover_now(world: World) -> None:
         assert len(divergence.compare(cloud, "", order, sleep=lambda seconds: None).differences) == 1
 
 
-Path = Callable[[World], Iterator[None]]
+Way = Callable[[World], Iterator[None]]
 # Each makes its preparations, yields, and then does what the runbook or command does.
-DRY: dict[str, Path] = {
+DRY: dict[str, Way] = {
     "divergence": _divergence,
     "failover": _failover,
     "metrics": _metrics,
@@ -500,7 +527,8 @@ DRY: dict[str, Path] = {
     "status": _status,
     "token": _token,
 }
-APPLIED: dict[str, Path] = {
+APPLIED: dict[str, Way] = {
+    "divergence": _divergence_applied,
     "provision": _provision_applied,
     "provision-destroy": _destroy_applied,
     "redrive": _redrive_applied,
