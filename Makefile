@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 NATIVE := $(wildcard sketch/native/*.c sketch/native/*.h)
 STAGES := $(basename $(notdir $(wildcard deploy/stages/*.yml)))
 
-.PHONY: help setup demo test lint lab bench lock openapi clean
+.PHONY: help setup demo test lint lab bench fuzz lock openapi clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ lab: setup ## JupyterLab on the local cloud
 bench: setup ## Measure, as ratios against a named baseline
 	@$(BIN)/python -m tests.bench
 
+fuzz: setup ## Mutated pages into the native core under sanitizers, for MINUTES (10)
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
+
 clean: ## Stop the local cloud and remove what was generated
 	@if [ -x $(BIN)/ops ]; then $(BIN)/ops down; fi
-	@rm -rf .atoll .serverless reports .venv node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	@rm -rf .atoll .serverless reports .venv node_modules build *.egg-info sketch/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

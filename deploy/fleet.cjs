@@ -1,7 +1,7 @@
-// Whether the stage has a fleet, and what the package of the function `sketch` holds beside Python: the native core of sketch/, where one was built that
-// runs on the stage's functions. Built elsewhere, or against a newer C library, it would fail at the function's start:
-// then it is left out, the Python reference takes its place with the same results, and the stack's output FleetSketch,
-// the run's plan and each sketch say so.
+// Whether the stage has a fleet, and what the package of the function `sketch` holds beside Python: the native core of
+// sketch/, where one was built that runs on the stage's functions. Built elsewhere, or against a newer C library, it would
+// fail at the function's start: then it is left out, the Python reference takes its place with the same results, and the
+// stack's output FleetSketch, the run's plan and each sketch say so.
 'use strict';
 
 const fs = require('node:fs');

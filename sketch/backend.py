@@ -32,7 +32,7 @@ def _choose() -> tuple[str, str, Reader]:
     except ImportError as missing:
         if choice == "native":
             raise ImportError(f"{VARIABLE}=native, but the native core was not built: {missing}") from missing
-        why = "the native core was not built (`make setup` needs a C compiler): pages are read about 100 times slower"
+        why = "the native core was not built (`make setup` needs a C compiler): pages are read about 40 times slower"
         return "reference", why, reference.read
 
     def native(kind: int, body: bytes | bytearray | memoryview, layout: Layout, table: Table) -> Outcome:

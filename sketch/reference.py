@@ -1,6 +1,6 @@
 """Pages and export lines to elements in pure Python: what the native core must agree with, and what stands in for it.
 
-``read`` has the signature of the native core, so that either can do the work. It is about a hundred times slower.
+``read`` has the signature of the native core, so that either can do the work. It is about forty times slower.
 """
 
 from __future__ import annotations

@@ -22,16 +22,15 @@ _DENSE, _SPARSE = 0, 1
 # Magic, version, flags, length of the layout, cells, items, sum of digests, cells written.
 _HEADER = struct.Struct("<4sHHIQq16sQ")
 _ENTRY = struct.Struct(f"<Qq{CELL_BYTES}s")
-_MAX_LAYOUT = 1 << 24
+_NOTHING = bytes(CELL_BYTES)
 
 
 def to_bytes(layout: Layout, checksum: Checksum, table: Table) -> bytes:
-    cell, empty = CELL_BYTES, bytes(CELL_BYTES)
-    used = [p for p, count in enumerate(table.counts) if count or table.cells[p * cell : (p + 1) * cell] != empty]
+    cells = [bytes(table.cells[at : at + CELL_BYTES]) for at in range(0, len(table.cells), CELL_BYTES)]
+    used = [p for p, (count, cell) in enumerate(zip(table.counts, cells, strict=True)) if count or cell != _NOTHING]
     sparse = len(used) * _ENTRY.size < len(table.counts) * (8 + CELL_BYTES)
     if sparse:
-        cells = [table.cells[p * CELL_BYTES : (p + 1) * CELL_BYTES] for p in used]
-        body = b"".join(_ENTRY.pack(p, table.counts[p], cell) for p, cell in zip(used, cells, strict=True))
+        body = b"".join(_ENTRY.pack(p, table.counts[p], cells[p]) for p in used)
     else:
         body = _little(table.counts).tobytes() + table.cells
     total = checksum.total.to_bytes(DIGEST_BYTES, "big")

@@ -22,6 +22,8 @@ from sketch.table import Record, Table
 
 # An item has up to 400 KB; as JSON, with every character escaped, some six times that, and an export line has two.
 MAX_LINE_BYTES = 16 << 20
+# A Scan response has about 1.5 MB; lengths in the native core are 32-bit.
+MAX_TEXT_BYTES = 1 << 28
 
 
 class Sketch:
@@ -109,6 +111,8 @@ class Sketch:
         return items
 
     def _read(self, kind: Kind, body: bytes | bytearray | memoryview, what: str) -> Outcome:
+        if len(body) > MAX_TEXT_BYTES:
+            raise MalformedItemError(f"{what}: {len(body):,} bytes at once; at most {MAX_TEXT_BYTES:,} are taken")
         outcome = read(kind, body, self.layout, self._table)
         if outcome.problem:
             raise error(outcome.problem, outcome.at, memoryview(body), what)

@@ -97,7 +97,7 @@ class Table:
 
     @property
     def empty(self) -> bool:
-        return not any(self.counts) and not any(self.cells)
+        return not any(self.counts) and self.cells.count(0) == len(self.cells)
 
     def pure(self, position: int) -> Record | None:
         """The element of a cell that looks as if it held one, by its count, its check and its own position."""

@@ -106,13 +106,18 @@ class Budget:
             self._answers += 1
             if not self._max_latency_ms or self._answers < ENOUGH or self._answers % 20:
                 return
-            p95 = sorted(self._latencies)[int(len(self._latencies) * 0.95)]
-            if p95 > self._max_latency_ms:
+            if self.p95_ms > self._max_latency_ms:
                 raise OpsError(
-                    f"{self.label}: stopped, as one in twenty of its pages takes more than {p95:,.0f} ms now, and "
-                    f"max_latency_ms is {self._max_latency_ms:,.0f}",
+                    f"{self.label}: stopped, as one in twenty of its pages takes more than {self.p95_ms:,.0f} ms now, "
+                    f"and max_latency_ms is {self._max_latency_ms:,.0f}",
                     hint="Go on when it is quieter, or slower with read_units_per_s.",
                 )
+
+    @property
+    def p95_ms(self) -> float:
+        """The 95th percentile of the last latencies; 0 before there are any."""
+        seen = sorted(self._latencies)
+        return seen[int(len(seen) * 0.95)] if seen else 0.0
 
     def throttled(self) -> None:
         """Enter a refusal for want of capacity: the budget is halved, though not more than once a second.

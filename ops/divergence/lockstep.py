@@ -52,6 +52,7 @@ class Lockstep:
 
     Args:
         state: brought up to date on the way; segments in progress are taken up first.
+        keep: whether copies of the segments in progress are wanted.
         sleep: waits for the budget, and between attempts.
     """
 
@@ -63,10 +64,12 @@ class Lockstep:
         differences: Differences,
         *,
         workers: int,
+        keep: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sources, self._budgets, self._state, self._differences = sources, budgets, state, differences
+        self._keep = keep
         self._layout, self._clock, self._sleep = differences.layout, clock, sleep
         wanted = range(state.segments) if state.wanted is None else state.wanted
         begun = list(state.opened)
@@ -86,8 +89,8 @@ class Lockstep:
         """Segments that nobody has begun."""
         return len(self._waiting)
 
-    def run(self, tick: Callable[[], None]) -> None:
-        """Read all; ``tick`` is called a few times a second, by the caller's thread.
+    def run(self, tick: Callable[[int], None]) -> None:
+        """Read all; ``tick`` is told the items read a few times a second, by the caller's thread.
 
         Raises:
             OpsError: a replica could not be read. What was read so far is in the state.
@@ -102,7 +105,7 @@ class Lockstep:
                     finished, waiting = wait(waiting, timeout=TICK_S, return_when=FIRST_EXCEPTION)
                     if any(one.exception() is not None for one in finished):
                         break
-                    tick()
+                    tick(self.read)
             finally:
                 self._stop.set()
         for one in futures:
@@ -141,7 +144,7 @@ class Lockstep:
                 if all(part.finished for part in parts):
                     break
                 if self._clock() - kept >= KEEP_S:
-                    self._state.opened[segment] = tuple(part.half() for part in parts)
+                    self._note(segment, parts)
                     kept = self._clock()
             else:
                 raise OpsError(
@@ -150,7 +153,7 @@ class Lockstep:
                 )
         except BaseException:
             # Between two pages whatever happened: a page is entered whole or not at all.
-            self._state.opened[segment] = tuple(part.half() for part in parts)
+            self._note(segment, parts)
             raise
         with self.lock:
             self._differences.take(segment, [part.sketch for part in parts])
@@ -158,6 +161,10 @@ class Lockstep:
                 tally.add(part.tally)
             self._state.done.add(segment)
             self._state.opened.pop(segment, None)
+
+    def _note(self, segment: int, parts: Sequence[_Open]) -> None:
+        if self._keep:
+            self._state.opened[segment] = tuple(part.half() for part in parts)
 
     def _page(self, reader: Pages, segment: int, part: _Open) -> int:
         if self._stop.is_set():

@@ -17,6 +17,10 @@ from ops.divergence.lockstep import MAX_PAGES
 from ops.divergence.wire import Pages
 from sketch import keys
 from sketch.canonical import key_digest
+from sketch.table import KEY_FITS
+
+# What packing an attribute adds at the most: its type and length, and an exponent such as E-130.
+PACKING_BYTES = 3 + 5
 
 
 def find(
@@ -55,8 +59,7 @@ def find(
             page = orjson.loads(reader.read(segment, segments, after, names))
             reader.used(float(page.get("ConsumedCapacity", {}).get("CapacityUnits", 0)))
             for item in page["Items"]:
-                digest = key_digest(item, names)
-                if digest in looked_for:
+                if may_be_long(item) and (digest := key_digest(item, names)) in looked_for:
                     found[digest] = keys.pack(_with_bytes(item), names)
             last = page.get("LastEvaluatedKey")
             if not last:
@@ -66,6 +69,15 @@ def find(
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="atoll-look") as pool:
         list(pool.map(look, sorted(wanted)))
     return found
+
+
+def may_be_long(key: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a key may be too long for a cell, told by its characters: most are not, and need no digest."""
+    most = 0
+    for value in key.values():
+        (content,) = value.values()
+        most += PACKING_BYTES + len(content) * (1 if content.isascii() else 4)
+    return most > KEY_FITS
 
 
 def _with_bytes(item: Mapping[str, Any]) -> dict[str, Any]:

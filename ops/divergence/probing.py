@@ -142,7 +142,7 @@ class Probe:
                 name,
                 True,
                 f"{one.newest_ms:,.0f} ms {age:,.0f} min ago; mean {one.mean_ms:,.0f} ms and max {one.max_ms:,.0f} ms "
-                f"of {one.points} minutes",
+                f"of {one.points} minute{'' if one.points == 1 else 's'}",
             )
 
 

@@ -219,8 +219,8 @@ class _Run:
         items, unlike = sum(drawn.items), sum(drawn.differing)
         self.looked.append(Looked(drawn.read, items, unlike, bound, used))
         self.progress(
-            f"{drawn.read:,} of {design.total:,} slices, {items:,} items, {unlike:,} unlike: "
-            f"fewer than {bound:,.0f} per million"
+            f"{drawn.read:,} of {design.total:,} slices, {items:,} items, {unlike:,} unlike"
+            + ("" if drawn.complete else f": fewer than {bound:,.0f} per million")
         )
         if drawn.complete:
             self.stopped = "every slice was read"

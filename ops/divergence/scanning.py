@@ -22,29 +22,28 @@ from pathlib import Path
 
 from ops.aws import Cloud
 from ops.divergence import checkpoint as checkpoints
-from ops.divergence.budget import Budget, default_units_per_s
 from ops.divergence.checkpoint import State, Tally
 from ops.divergence.lockstep import Lockstep
 from ops.divergence.looking import find
-from ops.divergence.pace import Pace, segments_for
+from ops.divergence.pace import CELLS, Pace, budget_for, segments_for, workers_for
 from ops.divergence.replicas import Described, Replica, Schema, describe
 from ops.divergence.sources import source
 from ops.divergence.subtracting import Differences, Outcome
 from ops.divergence.survey import Side, Survey
+from ops.divergence.telling import Teller
 from ops.divergence.wire import Buffer, Pages
 from ops.errors import InterruptedRunError, OpsError
-from sketch import Layout, Sketch, implementation
+from sketch import Layout, implementation
 
 __all__ = ["Pace", "scan", "segments_for"]
 
 Progress = Callable[[str], None]
 
-# Enough for some 700 changed items a segment; a worker holds one such sketch a replica.
-CELLS = 2_046
+# Each has sketches at least four times as large as the one before.
+# Looking makes objects of keys: more threads take more memory, and are no faster.
+LOOKERS = 4
 ROUNDS = 4
-# Of the sketches of all workers, when they have to be larger.
-MEMORY_BYTES = 48 << 20
-PROGRESS_S, CHECKPOINT_S = 2.0, 5.0
+CHECKPOINT_S = 5.0
 
 
 def scan(
@@ -137,22 +136,9 @@ class _Scan:
         self.workers, self.read_again = pace.workers, 0
         self.round: Lockstep | None = None
         self.sources = [source(cloud, replica) for replica in replicas]
-        self.budgets = [self._budget(replica, described[replica]) for replica in replicas]
+        self.budgets = [budget_for(replica, described[replica], pace, clock, progress) for replica in replicas]
         if kept:
             progress(f"going on from {path}: {self.reached}")
-
-    def _budget(self, replica: Replica, found: Described | None) -> Budget:
-        units, why = self.pace.read_units_per_s, "as asked"
-        if not units:
-            units, why = default_units_per_s(found.raw if found else {})
-        self.progress(f"{replica.label}: at most {units:,.0f} read units per second, {why}")
-        return Budget(
-            replica.label,
-            units,
-            max_latency_ms=self.pace.max_latency_ms,
-            max_throttles=self.pace.max_throttles,
-            clock=self.clock,
-        )
 
     def survey(self) -> Survey:
         # At once, so that a place that cannot be written to is not found out in the middle.
@@ -167,7 +153,7 @@ class _Scan:
             Side(label, total.count, tally.size_bytes, tally.pages, tally.read_units, str(total), self.spent_s)
             for label, total, tally in zip(self.labels, self.differences.totals, self.state.tallies, strict=True)
         )
-        if self.path and outcome.complete:
+        if self.path:
             self.path.unlink(missing_ok=True)
         return Survey(
             mode="scan",
@@ -181,7 +167,8 @@ class _Scan:
                 "differ_about": outcome.about - vanished,
                 "segments": self.state.segments,
                 "segments_read_again": self.read_again,
-                "throttles": sum(budget.throttles for budget in self.budgets),
+                "throttles": {budget.label: budget.throttles for budget in self.budgets},
+                "latency_p95_ms": {budget.label: round(budget.p95_ms, 1) for budget in self.budgets},
             },
         )
 
@@ -191,7 +178,8 @@ class _Scan:
         """Read, and read again what did not peel, until all is named or it is certain that it cannot be."""
         while True:
             if self.state.round:
-                self._fit()
+                self.read_again += len(self.state.wanted or ())
+                self.workers = max(1, workers_for(self.differences.layout.cells, len(self.sources), self.pace))
             self._read()
             outcome = self.differences.close()
             if not outcome.unpeeled or self.state.round + 1 >= ROUNDS or not self._grow(outcome):
@@ -204,19 +192,20 @@ class _Scan:
             self.state,
             self.differences,
             workers=self.workers,
+            keep=self.path is not None,
             clock=self.clock,
             sleep=self.sleep,
         )
-        begun = self.clock()
+        kept, cost = self.clock(), 0.0
         before = 0 if self.state.round else sum(total.count for total in self.differences.totals)
-        shown, kept, cost = begun, begun, 0.0
+        teller = Teller(
+            self.progress, self.state, self.differences, before=before, expected=sum(self.items), clock=self.clock
+        )
 
-        def tick() -> None:
-            nonlocal shown, kept, cost
+        def tick(read: int) -> None:
+            nonlocal kept, cost
+            teller.tick(read)
             at = self.clock()
-            if at - shown >= PROGRESS_S:
-                shown = at
-                self._show(before, at - begun)
             # What keeping takes grows with the differences: it gets a twentieth of the time at the most.
             if at - kept >= max(CHECKPOINT_S, 20 * cost):
                 self.keep()
@@ -224,16 +213,16 @@ class _Scan:
                 cost = kept - at
 
         self.round.run(tick)
-        if not self.state.round:
-            self._show(before, self.clock() - begun)
+        teller.tell(self.round.read)
 
     def _grow(self, outcome: Outcome) -> bool:
         """Prepare another round with larger sketches for the segments that did not peel; false if it would not help."""
-        worst, known = max(outcome.unpeeled.values()), self.differences.size
-        if known + sum(outcome.unpeeled.values()) > self.differences.limit:
+        if self.differences.size + outcome.remaining > self.differences.limit:
             return False
-        cells = max(4 * self.differences.layout.cells, 2 * worst)
-        if not self._workers_for(cells):
+        # Large enough for each segment, or for all together where replicas cut their segments differently.
+        needed = min(max(outcome.unpeeled.values()), outcome.remaining)
+        cells = max(4 * self.differences.layout.cells, 2 * needed)
+        if not workers_for(cells, len(self.sources), self.pace):
             return False
         self.state.round += 1
         self.state.wanted = sorted(outcome.unpeeled)
@@ -242,19 +231,9 @@ class _Scan:
         self.differences.again(Layout(old.names, old.ignore, old.only, cells))
         self.progress(
             f"reading {len(outcome.unpeeled):,} of {self.state.segments:,} segments again, in which more differs than "
-            f"their sketches hold: about {sum(outcome.unpeeled.values()):,} elements"
+            f"their sketches hold: about {outcome.remaining:,} elements"
         )
         return True
-
-    def _fit(self) -> None:
-        self.read_again += len(self.state.wanted or ())
-        self.workers = max(1, self._workers_for(self.differences.layout.cells))
-
-    def _workers_for(self, cells: int) -> int:
-        """How many workers have room for sketches of this size; each holds one a replica, and as much to subtract."""
-        small = Layout(self.schema.names, cells=CELLS)
-        cell_bytes = len(Sketch(small).to_bytes()) / CELLS
-        return min(self.pace.workers, int(MEMORY_BYTES / (2 * len(self.sources) * cells * cell_bytes)))
 
     def _look(self, outcome: Outcome) -> None:
         wanted = self.differences.whereabouts(outcome.unlocated)
@@ -268,7 +247,7 @@ class _Scan:
             ]
 
         names, segments = self.schema.names, self.state.segments
-        workers = min(self.pace.workers, len(wanted))
+        workers = min(self.pace.workers, LOOKERS, len(wanted))
         self.differences.located(find(readers, names, segments, wanted, outcome.unlocated, workers=workers))
 
     # --- what is told and kept ---------------------------------------------------------------------------------
@@ -302,18 +281,3 @@ class _Scan:
                 tallies=[replace(tally) for tally in self.state.tallies],
             )
         checkpoints.save(self.path, kept)
-
-    def _show(self, before: int, spent_s: float) -> None:
-        read = self.round.read if self.round else 0
-        total, rate = before + read, read / spent_s if spent_s > 0 else 0.0
-        expected = sum(self.items)
-        line = f"{total:,} items read, {rate:,.0f}/s, {len(self.state.done):,} of {self.state.segments:,} segments"
-        if not self.state.round and rate and expected > total:
-            line += f", {total / expected:.0%} of about {expected:,}, {_time_text((expected - total) / rate)} left"
-        self.progress(line)
-
-
-def _time_text(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -80,7 +80,11 @@ def connect(source: Source) -> http.client.HTTPConnection:
         OSError: it cannot be reached.
     """
     made = _unconnected(source)
-    made.connect()
+    try:
+        made.connect()
+    except BaseException:
+        made.close()  # also a socket that is open and could not be made secure
+        raise
     made.sock.settimeout(READ_S)
     return made
 

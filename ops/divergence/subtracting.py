@@ -14,16 +14,16 @@ the checksums, which are computed independently of the cells; and memory follows
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from ops.divergence.elements import UNKNOWN, Pair, Residue, checksum
 from ops.divergence.survey import Suspicion
 from ops.errors import OpsError
-from sketch import Element, Layout, Sketch
-from sketch.canonical import MODULUS, Checksum
+from sketch import Layout, Sketch
+from sketch.canonical import Checksum
 
 # Elements kept at the most: a changed item is two, of some 500 bytes each.
 LIMIT = 200_000
@@ -39,6 +39,9 @@ class Outcome:
         Segments to be read again with larger sketches, and about how many elements each holds.
     unlocated
         Digests of keys that did not fit a cell: their items differ, and have to be looked for (``located``).
+    remaining
+        About how many elements all of these hold together: fewer than they add up to where replicas cut their segments
+        differently.
     about
         How many keys differ: exact when complete.
     complete
@@ -47,45 +50,10 @@ class Outcome:
 
     suspects: tuple[Suspicion, ...]
     unpeeled: dict[int, int]
+    remaining: int
     unlocated: tuple[bytes, ...]
     about: int
     complete: bool
-
-
-@dataclass
-class _Found:
-    """An element of one pair. ``segment`` is -1 when only the sum of the residues showed it."""
-
-    count: int
-    key_digest: bytes
-    key: bytes | None
-    segment: int
-
-
-@dataclass
-class _Residue:
-    """A segment that did not peel: about how many elements it holds, and what it adds to each replica's checksum."""
-
-    estimate: int
-    checksums: list[Checksum]
-
-
-@dataclass
-class _Pair:
-    """The first replica and another: their elements by item digest, and the sum of their residues."""
-
-    elements: dict[bytes, _Found] = field(default_factory=dict)
-    residue: Sketch | None = None
-
-    def enter(self, elements: Iterable[Element], segment: int) -> None:
-        for one in elements:
-            known = self.elements.get(one.item_digest)
-            if known is None:
-                self.elements[one.item_digest] = _Found(one.count, one.key_digest, one.key, segment)
-                continue
-            known.count += one.count
-            if known.count == 0:
-                del self.elements[one.item_digest]
 
 
 class Differences:
@@ -94,9 +62,9 @@ class Differences:
     def __init__(self, labels: Sequence[str], layout: Layout, *, limit: int = LIMIT) -> None:
         self.labels, self.layout, self.limit = tuple(labels), layout, limit
         self.checksums = [Checksum()] * len(self.labels)
-        self.residues: dict[int, _Residue] = {}
-        self._pairs = [_Pair() for _ in self.labels[1:]]
-        self._residual: tuple[int, ...] = ()  # the segments behind the elements of segment -1
+        self.residues: dict[int, Residue] = {}
+        self._pairs = [Pair() for _ in self.labels[1:]]
+        self._residual: tuple[int, ...] = ()  # what is behind the elements of segment UNKNOWN
         self._dropped = 0
         self._lock = threading.Lock()
 
@@ -118,7 +86,7 @@ class Differences:
                     else:
                         pair.enter(one.elements, segment)
                 return
-            self.residues[segment] = _Residue(sum(one.estimate() for one in differences), checksums)
+            self.residues[segment] = Residue(sum(one.estimate() for one in differences), checksums)
             for pair, left in zip(self._pairs, differences, strict=True):
                 pair.residue = left if pair.residue is None else pair.residue + left
 
@@ -126,6 +94,11 @@ class Differences:
     def size(self) -> int:
         """How many elements are known."""
         return sum(len(pair.elements) for pair in self._pairs)
+
+    @property
+    def about(self) -> int:
+        """About how many elements were found so far, named or not."""
+        return self.size + self._dropped + sum(residue.estimate for residue in tuple(self.residues.values()))
 
     @property
     def totals(self) -> list[Checksum]:
@@ -150,18 +123,18 @@ class Differences:
             suspects = tuple(
                 Suspicion(key, digests) for key, digests in sorted(known.values(), key=lambda one: one[0] or b"") if key
             )
-            more = self._dropped + sum(residue.estimate for residue in self.residues.values())
+            remaining = sum(pair.residue.estimate() for pair in self._pairs if pair.residue is not None)
             # A changed item is two elements of a pair, a missing one is one.
-            about = len(known) + (more + 1) // 2
+            about = len(known) + (self._dropped + remaining + 1) // 2
             unpeeled = {segment: residue.estimate for segment, residue in sorted(self.residues.items())}
             unlocated = tuple(sorted(digest for digest, (key, _) in known.items() if key is None))
-            return Outcome(suspects, unpeeled, unlocated, about, complete)
+            return Outcome(suspects, unpeeled, remaining, unlocated, about, complete)
 
     def whereabouts(self, key_digests: Iterable[bytes]) -> set[int]:
         """The segments in which the items of these keys were."""
         wanted = set(key_digests)
         found = {one.segment for pair in self._pairs for one in pair.elements.values() if one.key_digest in wanted}
-        return (found - {-1}) | (set(self._residual) if -1 in found else set())
+        return (found - {UNKNOWN}) | (set(self._residual) if UNKNOWN in found else set())
 
     def located(self, keys: Mapping[bytes, bytes]) -> None:
         """Enter the packed keys that were found, by key digest."""
@@ -191,17 +164,15 @@ class Differences:
             return
         self._residual += tuple(self.residues)
         for pair, one in zip(self._pairs, sums, strict=True):
-            pair.enter(one.elements, -1)
+            pair.enter(one.elements, UNKNOWN)
             pair.residue = None
         for residue in self.residues.values():
             self._add(residue.checksums)
         self.residues.clear()
 
     def _verify(self) -> None:
-        for label, pair, checksum in zip(self.labels[1:], self._pairs, self.checksums[1:], strict=True):
-            count = sum(one.count for one in pair.elements.values())
-            total = sum(one.count * int.from_bytes(digest, "big") for digest, one in pair.elements.items())
-            explained, actual = Checksum(count, total % MODULUS), self.checksums[0] - checksum
+        for label, pair, other in zip(self.labels[1:], self._pairs, self.checksums[1:], strict=True):
+            explained, actual = pair.checksum, self.checksums[0] - other
             if explained != actual:
                 raise OpsError(
                     f"{self.labels[0]} and {label}: the {len(pair.elements):,} items found to differ add up to "
@@ -246,20 +217,8 @@ class Differences:
                 "dropped": self._dropped,
                 "residual": list(self._residual),
                 "checksums": [str(one) for one in self.checksums],
-                "residues": [
-                    [segment, one.estimate, [str(checksum) for checksum in one.checksums]]
-                    for segment, one in self.residues.items()
-                ],
-                "pairs": [
-                    {
-                        "residue": None if pair.residue is None else _text(pair.residue.to_bytes()),
-                        "elements": [
-                            [digest.hex(), one.count, one.key_digest.hex(), _text(one.key), one.segment]
-                            for digest, one in pair.elements.items()
-                        ],
-                    }
-                    for pair in self._pairs
-                ],
+                "residues": {str(segment): residue.to_json() for segment, residue in self.residues.items()},
+                "pairs": [pair.to_json() for pair in self._pairs],
             }
 
     @classmethod
@@ -274,26 +233,7 @@ class Differences:
         layout = Layout(tuple(asked["names"]), tuple(asked["ignore"]), only, asked["cells"])
         made = cls(found["labels"], layout, limit=found["limit"])
         made._dropped, made._residual = found["dropped"], tuple(found["residual"])
-        made.checksums = [_checksum(text) for text in found["checksums"]]
-        made.residues = {
-            segment: _Residue(estimate, [_checksum(text) for text in checksums])
-            for segment, estimate, checksums in found["residues"]
-        }
-        for pair, part in zip(made._pairs, found["pairs"], strict=True):
-            pair.residue = None if part["residue"] is None else Sketch.from_bytes(base64.b64decode(part["residue"]))
-            pair.elements = {
-                bytes.fromhex(digest): _Found(
-                    count, bytes.fromhex(key_digest), None if key is None else base64.b64decode(key), segment
-                )
-                for digest, count, key_digest, key, segment in part["elements"]
-            }
+        made.checksums = [checksum(text) for text in found["checksums"]]
+        made.residues = {int(segment): Residue.from_json(one) for segment, one in found["residues"].items()}
+        made._pairs = [Pair.from_json(one) for one in found["pairs"]]
         return made
-
-
-def _text(raw: bytes | None) -> str | None:
-    return None if raw is None else base64.b64encode(raw).decode("ascii")
-
-
-def _checksum(text: str) -> Checksum:
-    count, _, total = text.partition(":")
-    return Checksum(int(count), int(total, 16))

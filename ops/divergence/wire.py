@@ -28,7 +28,8 @@ from ops.errors import OpsError
 TARGET = "DynamoDB_20120810.Scan"
 ATTEMPTS = 10
 BASE_S, CAP_S = 0.05, 20.0
-BUFFER_BYTES = 2 << 20
+# Pages of one table are of about the same size; what they vary is reserved with the first.
+BUFFER_BYTES, STEP_BYTES = 64 << 10, 128 << 10
 # A page is 1 MB of items, whatever it is as JSON.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html
 MOST_BYTES = 64 << 20
@@ -47,9 +48,10 @@ class Buffer:
     def room(self, size: int, keep: int = 0) -> memoryview:
         """At least ``size`` bytes, the first ``keep`` as they are."""
         if size > len(self.memory):
-            grown = bytearray(max(size, 2 * len(self.memory)))
-            grown[:keep] = memoryview(self.memory)[:keep]
-            self.memory = grown
+            before = self.memory[:keep]
+            self.memory = bytearray()  # not held beside what takes its place
+            self.memory = bytearray((size // STEP_BYTES + 1) * STEP_BYTES)
+            self.memory[:keep] = before
         return memoryview(self.memory)
 
 
@@ -151,14 +153,14 @@ class Pages:
     def _body(self, answer: http.client.HTTPResponse) -> int:
         """Read the body; its size in bytes."""
         expected, size = answer.length, 0
-        view = self._buffer.room(expected if expected is not None and expected <= MOST_BYTES else 0)
+        if expected is not None and expected > MOST_BYTES:
+            raise self._too_large()
+        view = self._buffer.room(expected or 0)
         while size != expected:
             if size == len(view):
                 if size >= MOST_BYTES:
-                    raise OpsError(
-                        f"{self.source.label}: a page of more than {MOST_BYTES >> 20} MB is none of DynamoDB's"
-                    )
-                view = self._buffer.room(size + 1, keep=size)
+                    raise self._too_large()
+                view = self._buffer.room(2 * size, keep=size)
             count = answer.readinto(view[size:expected])
             if count == 0:
                 break
@@ -166,6 +168,9 @@ class Pages:
         if expected is not None and size < expected:
             raise http.client.HTTPException(f"{size:,} of {expected:,} bytes arrived")
         return size
+
+    def _too_large(self) -> OpsError:
+        return OpsError(f"{self.source.label}: a page of more than {MOST_BYTES >> 20} MB is none of DynamoDB's")
 
     def _refusal(self, status: int, body: bytes) -> str:
         """Why there is no page; returns when it is worth to ask again."""

@@ -5,8 +5,8 @@
 
 #include "reader.h"
 
-/* Lengths within an item are 32-bit. */
-#define MAX_TEXT 0x7fffffff
+/* Lengths within an item are 32-bit, and an encoded item is at most three times as long as its text. */
+#define MAX_TEXT 0x3fffffff
 
 static PyObject *native_read(PyObject *module, PyObject *args)
 {
@@ -23,7 +23,7 @@ static PyObject *native_read(PyObject *module, PyObject *args)
     if (kind < KIND_PAGE || kind > KIND_CHANGES)
         PyErr_Format(PyExc_ValueError, "kind %d is not read natively", kind);
     else if (text.len > MAX_TEXT)
-        PyErr_SetString(PyExc_ValueError, "the text is longer than 2 GiB");
+        PyErr_SetString(PyExc_ValueError, "the text is longer than 1 GiB");
     else if (third < 1 || third > MAX_TEXT / (Py_ssize_t)sizeof(struct record) || counts.len != POSITIONS * third * 8 ||
              cells.len != POSITIONS * third * (Py_ssize_t)sizeof(struct record))
         PyErr_SetString(PyExc_ValueError, "counts and cells are not of the size that the table has");

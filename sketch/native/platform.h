@@ -6,6 +6,7 @@
 #error "The native core is written for little-endian machines; without it the pure-Python reference is used."
 #endif
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -36,5 +37,12 @@ static inline void store32_big(uint8_t *at, uint32_t value)
 }
 
 static inline uint32_t load32_big(const uint8_t *at) { return __builtin_bswap32(load32(at)); }
+
+/* Copies in blocks of 16 bytes: up to 15 bytes beyond `length` must be there to be read and written. */
+static inline void copy_blocks(uint8_t *to, const uint8_t *from, size_t length)
+{
+    for (size_t at = 0; at < length; at += 16)
+        memcpy(to + at, from + at, 16);
+}
 
 #endif

@@ -125,21 +125,22 @@ static bool add_record(struct reader *r, struct record **record)
     return true;
 }
 
-static bool append(struct reader *r, struct buffer *buffer, const uint8_t *bytes, size_t length)
+/* `bytes` lie in a buffer, which has some room beyond them. */
+static inline bool append(struct reader *r, struct buffer *buffer, const uint8_t *bytes, size_t length)
 {
-    if (UNLIKELY(!buffer_reserve(buffer, length)))
+    if (UNLIKELY(buffer->capacity - buffer->length < length + SLACK) && !buffer_reserve(buffer, length))
         return scan_fail(&r->scanner, PROBLEM_MEMORY, r->scanner.at);
-    memcpy(buffer->bytes + buffer->length, bytes, length);
+    copy_blocks(buffer->bytes + buffer->length, bytes, length);
     buffer->length += length;
     return true;
 }
 
 static bool append_map(struct reader *r, struct buffer *buffer, size_t count)
 {
-    uint8_t head[5] = {'M'};
+    uint8_t head[SLACK] = {'M'};
     store32_big(head + 1, (uint32_t)count);
     buffer->length = 0;
-    return append(r, buffer, head, sizeof head);
+    return append(r, buffer, head, 5);
 }
 
 /* Finds the key attributes of an image. */
@@ -235,7 +236,8 @@ static bool read_image(struct reader *r, struct image *image)
     TRY(scan_peek(s, &byte));
     image->found = true;
     image->start = s->at;
-    TRY(scan_attributes(s, PROBLEM_CONTENT, &image->first));
+    bool moved;
+    TRY(scan_attributes(s, PROBLEM_CONTENT, &image->first, &moved));
     image->count = s->entry_count - image->first;
     return true;
 }

@@ -2,41 +2,19 @@
 
 #include <string.h>
 
-#include "platform.h"
 #include "wire.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
-#define ONES 0x0101010101010101u
 #define TOPS 0x8080808080808080u
 
 size_t plain_run(const uint8_t *text, size_t length)
 {
     size_t at = 0;
-#ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
-    for (; length - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + at));
-        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
-        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes));
-        int mask = _mm_movemask_epi8(stop);
-        if (mask != 0)
-            return at + (size_t)__builtin_ctz((unsigned)mask);
+    while (length - at >= BLOCK) {
+        size_t stop = block_stop(text + at);
+        at += stop;
+        if (stop < BLOCK)
+            return at;
     }
-#else
-    /* Eight bytes at once. A byte is flagged when it is what it is compared with; flags above the lowest may be false,
-     * and only the lowest is used. */
-    for (; length - at >= 8; at += 8) {
-        uint64_t word = load64(text + at);
-        uint64_t quote = word ^ ONES * '"', backslash = word ^ ONES * '\\';
-        uint64_t stop = ((quote - ONES) & ~quote) | ((backslash - ONES) & ~backslash) | ((word - ONES * 0x20) & ~word);
-        stop &= TOPS;
-        if (stop != 0)
-            return at + (size_t)__builtin_ctzll(stop) / 8;
-    }
-#endif
     while (at < length && text[at] != '"' && text[at] != '\\' && text[at] >= 0x20)
         at++;
     return at;

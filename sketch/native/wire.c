@@ -16,10 +16,10 @@
 
 bool buffer_reserve(struct buffer *buffer, size_t more)
 {
-    if (LIKELY(buffer->capacity - buffer->length >= more))
+    if (LIKELY(buffer->capacity - buffer->length >= more + SLACK))
         return true;
     size_t capacity = buffer->capacity ? buffer->capacity : 4096;
-    while (capacity - buffer->length < more) {
+    while (capacity - buffer->length < more + SLACK) {
         if (capacity > SIZE_MAX / 2)
             return false;
         capacity *= 2;
@@ -53,12 +53,14 @@ bool scan_fail(struct scanner *s, enum problem problem, size_t at)
     return false;
 }
 
-static bool reserve(struct scanner *s, struct buffer *buffer, size_t more)
+static inline bool reserve(struct scanner *s, struct buffer *buffer, size_t more)
 {
-    return LIKELY(buffer_reserve(buffer, more)) || scan_fail(s, PROBLEM_MEMORY, s->at);
+    if (LIKELY(buffer->capacity - buffer->length >= more + SLACK))
+        return true;
+    return buffer_reserve(buffer, more) || scan_fail(s, PROBLEM_MEMORY, s->at);
 }
 
-static bool push(struct scanner *s, struct entry **entry)
+static inline bool push(struct scanner *s, struct entry **entry)
 {
     if (UNLIKELY(s->entry_count == s->entry_capacity)) {
         size_t capacity = s->entry_capacity ? 2 * s->entry_capacity : 64;
@@ -78,30 +80,41 @@ static bool push(struct scanner *s, struct entry **entry)
 
 static bool is_space(uint8_t byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
 
-bool scan_peek(struct scanner *s, uint8_t *byte)
+static bool peek_past_space(struct scanner *s, uint8_t *byte)
 {
-    while (s->at < s->end && UNLIKELY(is_space(s->text[s->at])))
+    while (s->at < s->end && is_space(s->text[s->at]))
         s->at++;
-    if (UNLIKELY(s->at >= s->end))
+    if (s->at >= s->end)
         return scan_fail(s, PROBLEM_END, s->end);
     *byte = s->text[s->at];
     return true;
 }
 
-bool scan_expect(struct scanner *s, uint8_t byte, enum problem problem)
+/* The service writes no white space. */
+static inline bool peek(struct scanner *s, uint8_t *byte)
+{
+    if (LIKELY(s->at < s->end)) {
+        *byte = s->text[s->at];
+        if (LIKELY(*byte > ' '))
+            return true;
+    }
+    return peek_past_space(s, byte);
+}
+
+static inline bool expect(struct scanner *s, uint8_t byte, enum problem problem)
 {
     uint8_t found;
-    TRY(scan_peek(s, &found));
+    TRY(peek(s, &found));
     if (UNLIKELY(found != byte))
         return scan_fail(s, problem, s->at);
     s->at++;
     return true;
 }
 
-bool scan_enter(struct scanner *s, uint8_t byte, enum problem problem)
+static inline bool enter(struct scanner *s, uint8_t byte, enum problem problem)
 {
     uint8_t found;
-    TRY(scan_peek(s, &found));
+    TRY(peek(s, &found));
     if (UNLIKELY(found != byte))
         return scan_fail(s, problem, s->at);
     if (UNLIKELY(++s->depth > MAX_DEPTH))
@@ -110,10 +123,10 @@ bool scan_enter(struct scanner *s, uint8_t byte, enum problem problem)
     return true;
 }
 
-bool scan_more(struct scanner *s, uint8_t close, bool first, bool *more)
+static inline bool another(struct scanner *s, uint8_t close, bool first, bool *more)
 {
     uint8_t byte;
-    TRY(scan_peek(s, &byte));
+    TRY(peek(s, &byte));
     *more = byte != close;
     if (!*more) {
         s->at++;
@@ -125,9 +138,14 @@ bool scan_more(struct scanner *s, uint8_t close, bool first, bool *more)
     if (UNLIKELY(byte != ','))
         return scan_fail(s, PROBLEM_SYNTAX, s->at);
     s->at++;
-    TRY(scan_peek(s, &byte));
+    TRY(peek(s, &byte));
     return LIKELY(byte != close) || scan_fail(s, PROBLEM_SYNTAX, s->at);
 }
+
+bool scan_peek(struct scanner *s, uint8_t *byte) { return peek(s, byte); }
+bool scan_expect(struct scanner *s, uint8_t byte, enum problem problem) { return expect(s, byte, problem); }
+bool scan_enter(struct scanner *s, uint8_t byte, enum problem problem) { return enter(s, byte, problem); }
+bool scan_more(struct scanner *s, uint8_t close, bool first, bool *more) { return another(s, close, first, more); }
 
 /* The value of four hexadecimal digits at `at`; start is where the escape began. */
 static bool hexadecimal(struct scanner *s, size_t at, size_t start, uint32_t *unit)
@@ -204,7 +222,7 @@ static bool unescape(struct scanner *s, struct buffer *out)
 /* A string: in the text where it has no escapes, else at the end of the output, which is given back. */
 static bool string(struct scanner *s, enum problem problem, struct span *found)
 {
-    TRY(scan_expect(s, '"', problem));
+    TRY(expect(s, '"', problem));
     size_t run = plain_run(s->text + s->at, s->end - s->at);
     if (LIKELY(s->at + run < s->end && s->text[s->at + run] == '"')) {
         *found = (struct span){s->text + s->at, run};
@@ -220,22 +238,28 @@ static bool string(struct scanner *s, enum problem problem, struct span *found)
 
 bool scan_name(struct scanner *s, struct span *name) { return string(s, PROBLEM_SYNTAX, name); }
 
-/* A string with its length before it, at the end of the output. */
-static bool sized_string(struct scanner *s, enum problem problem)
+/* A string with its length before it, at the end of the output. Copied and looked at in one pass. */
+static inline bool sized_string(struct scanner *s, enum problem problem)
 {
-    TRY(scan_expect(s, '"', problem));
-    TRY(reserve(s, &s->output, 4));
-    size_t before = s->output.length;
+    TRY(expect(s, '"', problem));
+    TRY(reserve(s, &s->output, 4 + BLOCK));
+    size_t before = s->output.length, at = s->at;
     s->output.length += 4;
-    size_t run = plain_run(s->text + s->at, s->end - s->at);
-    if (LIKELY(s->at + run < s->end && s->text[s->at + run] == '"')) {
-        TRY(reserve(s, &s->output, run));
-        memcpy(s->output.bytes + s->output.length, s->text + s->at, run);
-        s->output.length += run;
-        s->at += run + 1;
-    } else {
-        TRY(unescape(s, &s->output));
+    bool whole = false;
+    while (LIKELY(s->end - at >= BLOCK)) {
+        TRY(reserve(s, &s->output, BLOCK));
+        size_t stop = block_stop(s->text + at);
+        memcpy(s->output.bytes + s->output.length, s->text + at, BLOCK);
+        s->output.length += stop;
+        at += stop;
+        if (stop < BLOCK) {
+            whole = s->text[at] == '"';
+            break;
+        }
     }
+    s->at = at + whole;
+    if (UNLIKELY(!whole))
+        TRY(unescape(s, &s->output));
     store32_big(s->output.bytes + before, (uint32_t)(s->output.length - before - 4));
     return true;
 }
@@ -251,7 +275,7 @@ static bool literal(struct scanner *s, const char *word, size_t length, enum pro
 bool scan_number(struct scanner *s, enum problem problem, struct span *number)
 {
     uint8_t byte;
-    TRY(scan_peek(s, &byte));
+    TRY(peek(s, &byte));
     size_t length = json_number(s->text + s->at, s->end - s->at);
     if (length == 0)
         return scan_fail(s, problem, s->at);
@@ -264,20 +288,20 @@ bool scan_skip(struct scanner *s)
 {
     uint8_t byte;
     struct span dropped;
-    TRY(scan_peek(s, &byte));
+    TRY(peek(s, &byte));
     switch (byte) {
     case '"':
         return scan_name(s, &dropped);
     case '{':
     case '[':
-        TRY(scan_enter(s, byte, PROBLEM_SYNTAX));
+        TRY(enter(s, byte, PROBLEM_SYNTAX));
         for (bool first = true, more;; first = false) {
-            TRY(scan_more(s, byte == '{' ? '}' : ']', first, &more));
+            TRY(another(s, byte == '{' ? '}' : ']', first, &more));
             if (!more)
                 return true;
             if (byte == '{') {
                 TRY(scan_name(s, &dropped));
-                TRY(scan_expect(s, ':', PROBLEM_SYNTAX));
+                TRY(expect(s, ':', PROBLEM_SYNTAX));
             }
             TRY(scan_skip(s));
         }
@@ -308,7 +332,7 @@ static int compare_names(const uint8_t *one, size_t one_length, const uint8_t *o
     return (one_length > other_length) - (one_length < other_length);
 }
 
-static int compare_entries(const struct scanner *s, const struct entry *one, const struct entry *other)
+static inline int compare_entries(const struct scanner *s, const struct entry *one, const struct entry *other)
 {
     if (one->prefix != other->prefix)
         return one->prefix < other->prefix ? -1 : 1;
@@ -361,16 +385,14 @@ static bool sort_entries(struct scanner *s, size_t first, bool *moved)
 }
 
 /* Closes an entry whose bytes end where the output ends now. */
-static void close_entry(struct scanner *s, struct entry *entry, size_t at, size_t name_length)
+static inline void close_entry(struct scanner *s, struct entry *entry, size_t at, size_t name_length)
 {
-    const uint8_t *name = s->output.bytes + at + 4;
-    uint64_t prefix = 0;
-    if (name_length >= 8) {
-        prefix = load64(name);
-    } else {
-        memcpy(&prefix, name, name_length);
-    }
-    *entry = (struct entry){__builtin_bswap64(prefix), at, name_length, s->output.length - at};
+    /* There is room to read eight bytes, whatever is in them. */
+    uint64_t prefix = load64(s->output.bytes + at + 4);
+    if (name_length < 8)
+        prefix &= ((uint64_t)1 << 8 * name_length) - 1;
+    *entry = (struct entry){__builtin_bswap64(prefix), (uint32_t)at, (uint32_t)name_length,
+                            (uint32_t)(s->output.length - at)};
 }
 
 /* Puts the entries' bytes in order; they are all that follows `start` in the output. */
@@ -380,7 +402,7 @@ static bool rewrite(struct scanner *s, size_t first, size_t start)
     TRY(reserve(s, &s->scratch, s->output.length - start));
     for (size_t i = first; i < s->entry_count; i++) {
         const struct entry *entry = &s->entries[i];
-        memcpy(s->scratch.bytes + s->scratch.length, s->output.bytes + entry->at, entry->length);
+        copy_blocks(s->scratch.bytes + s->scratch.length, s->output.bytes + entry->at, entry->length);
         s->scratch.length += entry->length;
     }
     memcpy(s->output.bytes + start, s->scratch.bytes, s->scratch.length);
@@ -401,29 +423,28 @@ static bool open_tag(struct scanner *s, uint8_t tag, size_t *at)
     return true;
 }
 
-bool scan_attributes(struct scanner *s, enum problem problem, size_t *first)
+bool scan_attributes(struct scanner *s, enum problem problem, size_t *first, bool *moved)
 {
     uint8_t byte;
-    TRY(scan_peek(s, &byte));
+    TRY(peek(s, &byte));
     size_t start = s->at;
-    TRY(scan_enter(s, '{', problem));
+    TRY(enter(s, '{', problem));
     *first = s->entry_count;
     for (;;) {
         bool more;
-        TRY(scan_more(s, '}', s->entry_count == *first, &more));
+        TRY(another(s, '}', s->entry_count == *first, &more));
         if (!more)
             break;
         size_t at = s->output.length;
         TRY(sized_string(s, PROBLEM_SYNTAX));
         size_t name_length = s->output.length - at - 4;
-        TRY(scan_expect(s, ':', PROBLEM_SYNTAX));
+        TRY(expect(s, ':', PROBLEM_SYNTAX));
         TRY(value(s));
         struct entry *entry;
         TRY(push(s, &entry));
         close_entry(s, entry, at, name_length);
     }
-    bool moved;
-    TRY(sort_entries(s, *first, &moved));
+    TRY(sort_entries(s, *first, moved));
     for (size_t i = *first + 1; i < s->entry_count; i++)
         if (UNLIKELY(compare_entries(s, &s->entries[i - 1], &s->entries[i]) == 0))
             return scan_fail(s, PROBLEM_DUPLICATE, start);
@@ -433,16 +454,11 @@ bool scan_attributes(struct scanner *s, enum problem problem, size_t *first)
 static bool map(struct scanner *s)
 {
     size_t at, first;
+    bool moved;
     TRY(open_tag(s, 'M', &at));
-    TRY(scan_attributes(s, PROBLEM_CONTENT, &first));
-    size_t count = s->entry_count - first, next = at + 5;
-    store32_big(s->output.bytes + at + 1, (uint32_t)count);
-    bool ordered = true;
-    for (size_t i = first; i < s->entry_count && ordered; i++) {
-        ordered = s->entries[i].at == next;
-        next += s->entries[i].length;
-    }
-    if (!ordered)
+    TRY(scan_attributes(s, PROBLEM_CONTENT, &first, &moved));
+    store32_big(s->output.bytes + at + 1, (uint32_t)(s->entry_count - first));
+    if (moved)
         TRY(rewrite(s, first, at + 5));
     s->entry_count = first;
     return true;
@@ -452,11 +468,11 @@ static bool list(struct scanner *s)
 {
     size_t at;
     TRY(open_tag(s, 'L', &at));
-    TRY(scan_enter(s, '[', PROBLEM_CONTENT));
+    TRY(enter(s, '[', PROBLEM_CONTENT));
     uint32_t count = 0;
     for (;; count++) {
         bool more;
-        TRY(scan_more(s, ']', count == 0, &more));
+        TRY(another(s, ']', count == 0, &more));
         if (!more)
             break;
         TRY(value(s));
@@ -465,14 +481,14 @@ static bool list(struct scanner *s)
     return true;
 }
 
-static bool text_member(struct scanner *s) { return sized_string(s, PROBLEM_CONTENT); }
+static inline bool text_member(struct scanner *s) { return sized_string(s, PROBLEM_CONTENT); }
 
 /* A string turned into something else, with its length before it: at most `extra` bytes longer than it was. */
-static bool converted(struct scanner *s, enum problem problem, size_t extra,
+static inline bool converted(struct scanner *s, enum problem problem, size_t extra,
                       bool (*convert)(const uint8_t *, size_t, uint8_t *, size_t *))
 {
     uint8_t byte;
-    TRY(scan_peek(s, &byte));
+    TRY(peek(s, &byte));
     size_t start = s->at, before = s->output.length;
     struct span found;
     TRY(string(s, PROBLEM_CONTENT, &found));
@@ -492,21 +508,21 @@ static bool converted(struct scanner *s, enum problem problem, size_t extra,
     return true;
 }
 
-static bool number_member(struct scanner *s)
+static inline bool number_member(struct scanner *s)
 {
     return converted(s, PROBLEM_NUMBER, NUMBER_EXTRA, canonical_number);
 }
 
 static bool binary_member(struct scanner *s) { return converted(s, PROBLEM_BASE64, 3, decode_base64); }
 
-static bool set(struct scanner *s, uint8_t tag, bool (*member)(struct scanner *))
+static inline bool set(struct scanner *s, uint8_t tag, bool (*member)(struct scanner *))
 {
     size_t at, first = s->entry_count;
     TRY(open_tag(s, tag, &at));
-    TRY(scan_enter(s, '[', PROBLEM_CONTENT));
+    TRY(enter(s, '[', PROBLEM_CONTENT));
     for (;;) {
         bool more;
-        TRY(scan_more(s, ']', s->entry_count == first, &more));
+        TRY(another(s, ']', s->entry_count == first, &more));
         if (!more)
             break;
         size_t start = s->output.length;
@@ -538,7 +554,7 @@ static bool single(struct scanner *s, const char *word, size_t length, uint8_t t
     return true;
 }
 
-static bool tagged(struct scanner *s, uint8_t tag, bool (*member)(struct scanner *))
+static inline bool tagged(struct scanner *s, uint8_t tag, bool (*member)(struct scanner *))
 {
     TRY(reserve(s, &s->output, 1));
     s->output.bytes[s->output.length++] = tag;
@@ -550,29 +566,30 @@ static bool is_word(struct span span, const char *word, size_t length)
     return span.length == length && memcmp(span.start, word, length) == 0;
 }
 
-/* The content of a value, by its type. */
-static bool content(struct scanner *s, struct span kind, size_t at)
+/* The type that a name stands for, as one byte; 0 when it is none. */
+static int type_of(struct span name)
 {
-    /* Told apart before the next string is read, for which the span is only good until then. */
-    bool known = true;
-    uint8_t first = kind.length ? kind.start[0] : 0;
-    int which = 0;
-    if (kind.length == 1 && (first == 'S' || first == 'N' || first == 'B' || first == 'L' || first == 'M'))
-        which = first;
-    else if (kind.length == 2 && kind.start[1] == 'S' && (first == 'S' || first == 'N' || first == 'B'))
-        which = first - 'A' + 'a';
-    else if (is_word(kind, "BOOL", 4))
-        which = 'T';
-    else if (is_word(kind, "NULL", 4))
-        which = 'Z';
-    else
-        known = false;
-    if (UNLIKELY(!known))
-        return scan_fail(s, PROBLEM_TYPE, at);
-    TRY(scan_expect(s, ':', PROBLEM_SYNTAX));
+    uint8_t first = name.length ? name.start[0] : 0;
+    bool is_set = name.length == 2 && name.start[1] == 'S';
+    switch (first) {
+    case 'S':
+        return name.length == 1 ? 'S' : is_set ? 's' : 0;
+    case 'N':
+        return name.length == 1 ? 'N' : is_set ? 'n' : is_word(name, "NULL", 4) ? 'Z' : 0;
+    case 'B':
+        return name.length == 1 ? 'B' : is_set ? 'b' : is_word(name, "BOOL", 4) ? 'T' : 0;
+    case 'L':
+    case 'M':
+        return name.length == 1 ? first : 0;
+    default:
+        return 0;
+    }
+}
+
+static inline bool content(struct scanner *s, int type)
+{
     uint8_t byte;
-    TRY(scan_peek(s, &byte));
-    switch (which) {
+    switch (type) {
     case 'S':
         return tagged(s, 'S', text_member);
     case 'N':
@@ -590,26 +607,47 @@ static bool content(struct scanner *s, struct span kind, size_t at)
     case 'M':
         return map(s);
     case 'T':
+        TRY(peek(s, &byte));
         return byte == 't' ? single(s, "true", 4, 'T') : single(s, "false", 5, 'F');
     default:
+        TRY(peek(s, &byte));
         return single(s, "true", 4, 'Z');
     }
+}
+
+/* The type of a value, past the colon. */
+static bool value_type(struct scanner *s, size_t start, int *type)
+{
+    uint8_t byte;
+    TRY(peek(s, &byte));
+    if (UNLIKELY(byte == '}'))
+        return scan_fail(s, PROBLEM_VALUE, start);
+    size_t at = s->at;
+    struct span name;
+    TRY(string(s, PROBLEM_SYNTAX, &name));
+    *type = type_of(name);
+    if (UNLIKELY(*type == 0))
+        return scan_fail(s, PROBLEM_TYPE, at);
+    return expect(s, ':', PROBLEM_SYNTAX);
 }
 
 static bool value(struct scanner *s)
 {
     uint8_t byte;
-    TRY(scan_peek(s, &byte));
+    TRY(peek(s, &byte));
     size_t start = s->at;
-    TRY(scan_enter(s, '{', PROBLEM_VALUE));
-    TRY(scan_peek(s, &byte));
-    if (UNLIKELY(byte == '}'))
-        return scan_fail(s, PROBLEM_VALUE, start);
-    size_t at = s->at;
-    struct span kind;
-    TRY(string(s, PROBLEM_SYNTAX, &kind));
-    TRY(content(s, kind, at));
-    TRY(scan_peek(s, &byte));
+    TRY(enter(s, '{', PROBLEM_VALUE));
+    const uint8_t *text = s->text + s->at;
+    int type = 0;
+    /* As the service writes it: "S": and so on. */
+    if (LIKELY(s->end - s->at >= 4 && text[0] == '"' && text[2] == '"' && text[3] == ':'))
+        type = type_of((struct span){text + 1, 1});
+    if (LIKELY(type != 0))
+        s->at += 4;
+    else
+        TRY(value_type(s, start, &type));
+    TRY(content(s, type));
+    TRY(peek(s, &byte));
     if (UNLIKELY(byte == ','))
         return scan_fail(s, PROBLEM_VALUE, start);
     if (UNLIKELY(byte != '}'))

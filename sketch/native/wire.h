@@ -42,6 +42,9 @@ struct span {
     size_t length;
 };
 
+/* Room that every buffer has beyond what was asked for, so that whole blocks can be copied. */
+#define SLACK 16
+
 /* Bytes that grow. */
 struct buffer {
     uint8_t *bytes;
@@ -54,7 +57,7 @@ void buffer_free(struct buffer *buffer);
 /* An attribute (length of name, name, value) or set member (length, content) in the scanner's output. */
 struct entry {
     uint64_t prefix; /* the first eight bytes of the name, in an order that compares as they do */
-    size_t at, name_length, length;
+    uint32_t at, name_length, length;
 };
 
 struct scanner {
@@ -83,8 +86,8 @@ bool scan_more(struct scanner *s, uint8_t close, bool first, bool *more);
 bool scan_name(struct scanner *s, struct span *name);
 bool scan_number(struct scanner *s, enum problem problem, struct span *number);
 bool scan_skip(struct scanner *s);
-/* Attributes as entries from `first` on, sorted by name, their values in the output. */
-bool scan_attributes(struct scanner *s, enum problem problem, size_t *first);
+/* Attributes as entries from `first` on, sorted by name, their values in the output; *moved: in another order there. */
+bool scan_attributes(struct scanner *s, enum problem problem, size_t *first, bool *moved);
 
 static inline const uint8_t *entry_name(const struct scanner *s, const struct entry *entry)
 {

@@ -2,7 +2,7 @@
 
 Each pair is measured several times, alternating, and the median of the ratios is printed: it holds when the machine's
 speed drifts. Nothing here needs a network or the local cloud; a redrive's server is a process on this machine, which
-answers at once, or as late as SQS does.
+answers at once, or as late as SQS does, and so is that of a comparison, which serves pages made ahead.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from sketch.canonical import item_digest
-from tests.bench import redrive
+from tests.bench import divergence, redrive
+from tests.bench.scan import Shape, Stub, server
 from tests.unit.handlers.support import ENVIRONMENT
 
 ITEMS = 5_000
 ROUNDS = 7
 REDRIVEN = 3_000
+# Items of each replica; the loop's speed does not depend on their number, its patience does.
+COMPARED, COMPARED_BY_LOOP, COMPARISONS = 1_000_000, 12_000, 3
+PLANTED = 2_000_000
+LARGE = int(os.environ.get("ATOLL_BENCH_ITEMS", "10_000_000"))
 
 BARE_HANDLER = """
 import boto3
@@ -39,7 +45,9 @@ TIMED = "import time; begun = time.perf_counter()\n{}\nprint(time.perf_counter()
 
 
 def main() -> None:
-    table = Table("what", "baseline", "ours", "baseline's", "ratio", title=f"medians of {ROUNDS}")
+    table = Table(
+        "what", "baseline", "ours", "baseline's", "ratio", title=f"medians of {ROUNDS}; comparisons: of {COMPARISONS}"
+    )
     items = [_item(number) for number in range(ITEMS)]
     table.add_row(
         "canonical digest of an item (µs)",
@@ -62,7 +70,38 @@ def main() -> None:
             "receive ten, then send and delete each",
             *pair,
         )
-    Console().print(table)
+    with server(Shape(COMPARED, copies=1, long_keys=False)) as large, server(Shape(COMPARED_BY_LOOP)) as small:
+        for tls in (False, True):
+            table.add_row(
+                f"compare two replicas over {'TLS' if tls else 'HTTP'} (items read/s)",
+                "boto3 paginator and a dict of items",
+                *_pair(
+                    partial(_compared, large, tls),
+                    partial(divergence.naive_per_s, small, tls=tls),
+                    rounds=COMPARISONS,
+                ),
+            )
+    console = Console()
+    console.print(table)
+    console.print(_memory())
+    console.print(divergence.must_show(PLANTED))
+
+
+def _compared(stub: Stub, tls: bool) -> float:
+    return divergence.measured(stub, tls=tls).items_per_s
+
+
+def _memory() -> Table:
+    """Of comparisons in processes of their own; the last one of as many items as ``ATOLL_BENCH_ITEMS`` says."""
+    table = Table(
+        "items a replica", "differences", "items read/s", "CPU-s/million", "peak MB", "of it imports", title="memory"
+    )
+    for items in (LARGE // 10, LARGE):
+        took = divergence.alone(items, 1_000)
+        numbers = (took.items_per_s, took.cpu_s / took.items * 1e6, took.peak_mb, took.before_mb)
+        shown = zip(numbers, (",.0f", ".2f", ".0f", ".0f"), strict=True)
+        table.add_row(f"{items:,}", f"{took.differences:,}", *(format(value, spec) for value, spec in shown))
+    return table
 
 
 def _redrives(bench: redrive.Bench) -> tuple[str, str, str]:
@@ -79,9 +118,9 @@ def _redrives(bench: redrive.Bench) -> tuple[str, str, str]:
     return _pair(ours, naive)
 
 
-def _pair(ours: Callable[[], float], baseline: Callable[[], float]) -> tuple[str, str, str]:
+def _pair(ours: Callable[[], float], baseline: Callable[[], float], rounds: int = ROUNDS) -> tuple[str, str, str]:
     ours(), baseline()  # warm
-    pairs = [(ours(), baseline()) for _ in range(ROUNDS)]
+    pairs = [(ours(), baseline()) for _ in range(rounds)]
     ratio = statistics.median(one / other for one, other in pairs)
     medians = (statistics.median(values) for values in zip(*pairs, strict=True))
     return (*(f"{value:.1f}" for value in medians), f"{ratio:.2f}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,7 +99,8 @@ class Server:
 
 
 @contextmanager
-def serving(tables: dict[tuple[str, str], Table]) -> Iterator[Server]:
+def serving(tables: dict[tuple[str, str], Table], context: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Tables by region and name; over TLS when a context is given."""
     made = Server(tables)
 
     class Handler(BaseHTTPRequestHandler):
@@ -154,7 +156,10 @@ def serving(tables: dict[tuple[str, str], Table]) -> Iterator[Server]:
             self.close_connection = fault == "truncate"
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made.url = f"http://127.0.0.1:{server.server_port}"
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda request, address: None  # type: ignore[method-assign]
+        made.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ops.aws import Cloud
 from ops.divergence import checkpoint, lockstep, scanning
+from ops.divergence import pace as pacing
 from ops.divergence.pace import MOST_SEGMENTS, Pace, segments_for
 from ops.divergence.replicas import Replica, Schema
 from ops.divergence.scanning import scan
@@ -221,7 +222,7 @@ def test_scan_when_more_differs_than_sketches_hold_reads_those_segments_again(
 
 def test_scan_when_too_much_differs_says_about_how_much(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "CELLS", 48)
-    monkeypatch.setattr(scanning, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(pacing, "MEMORY_BYTES", 1)
     left, right = items(400), [item(number, n={"N": "-1"}) for number in range(400)]
     with serve(**pair(left, right)) as (_, run):
         found = run()
@@ -239,11 +240,12 @@ def test_scan_through_faults_gives_the_same_answer(serve: Serve) -> None:
         server.fault = lambda number, asked: kinds[number % len(kinds)]
         found = run()
     assert suspects(found) == differing
-    assert found.figures["throttles"] > 0
+    assert min(found.figures["throttles"].values()) > 0
+    assert min(found.figures["latency_p95_ms"].values()) > 0
     assert [one.items for one in found.sides] == [299, 299]
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_scan_killed_and_resumed_at_random_points_gives_the_same_answer(
     serve: Serve, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -252,7 +254,7 @@ def test_scan_killed_and_resumed_at_random_points_gives_the_same_answer(
     left, right, differing = planted(300)
     path = tmp_path_factory.mktemp("kept") / "t.checkpoint"
     hints: list[str] = []
-    cells = data.draw(st.sampled_from([12, 2046]), "cells")
+    cells = data.draw(st.sampled_from([12, 1023]), "cells")
     with serve(**pair(left, right, page=8)) as (server, run), pytest.MonkeyPatch.context() as patch:
         patch.setattr(scanning, "CELLS", cells)
         patch.setattr(scanning, "CHECKPOINT_S", 0.0)
@@ -369,7 +371,7 @@ def test_progress_tells_items_rate_and_time_left(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     ("count", "segments"),
-    [(0, 4), (9_000, 4), (25_000, 10), (1_000_000, 16), (30_000_000, 200), (10**12, MOST_SEGMENTS)],
+    [(0, 4), (9_000, 4), (25_000, 10), (1_000_000, 16), (30_000_000, 300), (10**12, MOST_SEGMENTS)],
 )
 def test_segments_suit_the_size_of_the_table(count: int, segments: int) -> None:
     assert segments_for(count) == segments

@@ -149,8 +149,13 @@ def test_read_when_nobody_listens_gives_up(server: Server) -> None:
         reader.read(0, 1)
 
 
-def test_read_of_more_than_a_page_can_be_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chunked", [False, True])
+def test_read_of_more_than_a_page_can_be_is_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch, chunked: bool
+) -> None:
     monkeypatch.setattr(wire, "MOST_BYTES", 64)
+    monkeypatch.setattr(wire, "STEP_BYTES", 8)
+    server.chunked = chunked
     reader = pages(server)
     with pytest.raises(OpsError, match="left: a page of more than"):
         reader.read(0, 1)
