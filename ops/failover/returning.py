@@ -81,9 +81,9 @@ def _replicas(cloud: Cloud, progress: Progress) -> tuple[divergence.Comparison |
         found = divergence.compare(cloud, progress=progress)
     except OpsError as error:
         return None, Check("replicas equal", False, str(error))
-    differing = ", ".join(f"{one.key} ({one.explanation})" for one in found.confirmed[:5])
-    count = len(found.confirmed)
-    return found, Check("replicas equal", found.equal, f"{count:,} items differ: {differing}" if count else "equal")
+    differing = ", ".join(f"{one.text} ({one.explanation})" for one in found.confirmed[:5])
+    detail = f"{len(found.confirmed):,} items differ: {differing}" if found.confirmed else found.check().detail
+    return found, Check("replicas equal", found.equal, "equal" if found.equal else detail)
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,9 @@ def examine(cloud: Cloud, region: str, sleep: Callable[[float], None] = time.sle
     staying = [r for r in stage.regions if r == home or own.replicas.get(r) == "ACTIVE"]
     found = divergence.compare(cloud, regions=[region, *staying], sleep=sleep)
     held = [
-        difference.key
+        difference.text
         for difference in found.confirmed
-        if (region not in difference.missing_in if difference.missing_in else difference.newest in ("", region))
+        if region not in difference.missing_in and (not difference.newest or region in difference.newest)
     ]
     return Leaving(table, tuple(held), found.unsettled, scaling)
 

@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 import pytest
 from aws_lambda_powertools.utilities.idempotency.persistence import base, datarecord
 from aws_lambda_powertools.utilities.idempotency.persistence import dynamodb as persistence
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from handlers import activity, ingest, query, store
@@ -191,7 +192,7 @@ class World:
             TABLE: Table(("pk", "sk"), {"by_time": ("gsi_pk", "gsi_sk")}),
             LEDGER: Table(("id",)),
         }
-        return Region(name, DynamoDB(tables, self._gate, partial(self._written, name)))
+        return Region(name, DynamoDB(tables, self._gate, partial(self._written, name), region=name))
 
     def items(self, region: str) -> dict[Key, dict[str, Any]]:
         return self.regions[region].dynamodb.tables[TABLE].items
@@ -244,7 +245,9 @@ class World:
 
     def as_cloud(self) -> Any:
         """The regions as ``ops`` sees them."""
-        return SimpleNamespace(client=lambda service, region: self.regions[region].dynamodb)
+        return SimpleNamespace(
+            client=lambda service, region: self.regions[region].dynamodb, credentials=Credentials("model", "model")
+        )
 
     def _noted(self, region: str, key: Key, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Per-item order: the version of an activity item, which one region writes, never goes back."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -61,8 +62,11 @@ def _ignored(*_: Any) -> None:
 class DynamoDB:
     """The client. ``written`` hears of every put, update and delete that takes effect: table, key, old, new."""
 
-    def __init__(self, tables: Mapping[str, Table], gate: Gate = _at_once, written: Written = _ignored) -> None:
+    def __init__(
+        self, tables: Mapping[str, Table], gate: Gate = _at_once, written: Written = _ignored, region: str = ""
+    ) -> None:
         self.tables = tables
+        self.meta = SimpleNamespace(region_name=region, endpoint_url=f"http://dynamodb.{region}.example")
         self._gate = gate
         self._written = written
 
@@ -210,11 +214,14 @@ class DynamoDB:
 
     def scan(self, *, TableName: str, Segment: int = 0, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Everything in one page of the first segment."""
-        return {"Items": copy.deepcopy(list(self.tables[TableName].items.values())) if Segment == 0 else []}
+        found = copy.deepcopy(list(self.tables[TableName].items.values())) if Segment == 0 else []
+        return {"Items": found, "Count": len(found), "ScannedCount": len(found)}
 
     def describe_table(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803
-        kinds = zip(self.tables[TableName].keys, ("HASH", "RANGE"), strict=False)
-        return {"Table": {"KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in kinds]}}
+        names = self.tables[TableName].keys
+        keys = [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)]
+        types = [{"AttributeName": name, "AttributeType": "S"} for name in names]
+        return {"Table": {"KeySchema": keys, "AttributeDefinitions": types}}
 
     def describe_time_to_live(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803
         del TableName

@@ -14,16 +14,19 @@ from itertools import count, islice
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from handlers.core import strictjson, timestamps
 from handlers.core.cloudevents import digest
 from handlers.core.identity import event_key
 from ops import divergence
+from ops.divergence import Pace
 from sketch.canonical import Checksum, item_digest
 from tests.unit.handlers.support import ENVIRONMENT, body_of, cloudevent
 from tests.unit.model.cloud import PROCESSORS, RETENTION, START, TABLE, Message, Processor, Published, World
 from tests.unit.model.invocation import Fault, Invocation
+from tests.unit.ops.divergence.answered import by_boto3
 
 NAMES = ("us-east-1", "ap-south-1", "eu-west-1", "sa-east-1")
 TENANTS = ("north", "south")
@@ -404,10 +407,18 @@ class LossyPlatform(Platform):
         expected = [self.world.expected(name) for name in self.names]
         keys = {key for items in expected for key in items}
         differing = {key for key in keys if len({_shown(items.get(key)) for items in expected}) > 1}
-        found = divergence.compare(
-            self.world.as_cloud(), TABLE, self.names, attempts=3, settle_s=0, segments=1, sleep=lambda _: None
-        )
-        assert {difference.key for difference in found.differences} == {f"pk={pk}, sk={sk}" for pk, sk in differing}
+        cloud = self.world.as_cloud()
+        with pytest.MonkeyPatch.context() as patch:
+            by_boto3(patch, lambda region: cloud.client("dynamodb", region))
+            found = divergence.compare(
+                cloud,
+                TABLE,
+                self.names,
+                attempts=3,
+                pace=Pace(segments=1, workers=1, read_units_per_s=1e9),
+                sleep=lambda _: None,
+            )
+        assert {difference.text for difference in found.differences} == {f"pk={pk}, sk={sk}" for pk, sk in differing}
 
 
 def _shown(item: dict[str, Any] | None) -> bytes:

@@ -22,6 +22,7 @@ from moto.s3.models import FakeBucket
 from ops.aws import Cloud
 from ops.stage import Stage, stage_file
 from tests.unit.ops import patterns
+from tests.unit.ops.divergence.answered import by_boto3
 
 READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan|TestEventPattern)@)")
 SETTINGS: dict[str, Any] = {
@@ -434,10 +435,11 @@ def stacks(hub: Hub) -> Stacks:
 
 
 @pytest.fixture
-def account(stage: Stage, hub: Hub) -> Cloud:
-    """An account in which nothing is deployed yet."""
+def account(stage: Stage, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """An account in which nothing is deployed yet. Scan pages come through its boto3 clients, too."""
     cloud = Cloud(stage, "123456789012", hub.session)
     cloud.client = hub.client  # type: ignore[method-assign]
+    by_boto3(monkeypatch, lambda region: hub.client("dynamodb", region))
     return cloud
 
 

@@ -38,7 +38,7 @@ class _Connection:
         except ClientError as error:
             self._answer = _Answer(HTTPStatus.BAD_REQUEST, {"__type": error.response["Error"]["Code"]})
             return
-        del found["ResponseMetadata"]
+        found.pop("ResponseMetadata", None)
         self._answer = _Answer(HTTPStatus.OK, found)
 
     def getresponse(self) -> _Answer:
