@@ -140,6 +140,7 @@ def fingerprint(
     expired_before: float = 0,
     name: Callable[[Item], bytes | None] = lambda item: None,
     members: Callable[[Item], Iterable[bytes]] = lambda item: (),
+    passing: Callable[[Item], bool] = lambda item: False,
     segments: int = 4,
     max_pages: int = MAX_PAGES,
 ) -> Fingerprint:
@@ -150,6 +151,7 @@ def fingerprint(
         expired_before: items whose ``expiry`` is below this (epoch seconds) count as expired.
         name: sixteen bytes that an item is known by, in the place of its key's digest; None: its key's digest.
         members: values of sixteen bytes within an item that are to be collected.
+        passing: whether an item is there for moments only and is no part of the table's content.
     """
 
     def read(segment: int) -> _Part:
@@ -157,6 +159,8 @@ def fingerprint(
         for page in scan_segment(client, table, segment, segments, consistent=True, max_pages=max_pages):
             digests = []
             for item in page.items:
+                if passing(item):
+                    continue
                 given = name(item)
                 digests.append(item_digest(item))
                 part.keys += given or key_digest(item, names)

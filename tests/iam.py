@@ -74,6 +74,7 @@ _RESOURCES = (
     ("cloudformation", "StackName", "stack/{StackName}/00000000-0000-0000-0000-000000000000"),
     ("dynamodb", "IndexName", "table/{TableName}/index/{IndexName}"),
     ("dynamodb", "TableName", "table/{TableName}"),
+    ("dynamodb", "ResourceArn", "{ResourceArn}"),
     ("kms", "KeyId", "key/{KeyId}"),
     ("events", "Rule", "rule/{EventBusName}/{Rule}"),
     ("events", "ArchiveName", "archive/{ArchiveName}"),
@@ -116,7 +117,7 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
     last = {"Id", "HostedZoneId", "QueueUrl"}
     values = {key: value.rpartition("/")[2] if key in last else value for key, value in parameters.items()}
     # What may be named by its ARN.
-    for name in values.keys() & {"TopicArn", "FunctionName", "SourceArn"}:
+    for name in values.keys() & {"TopicArn", "FunctionName", "SourceArn", "ResourceArn"}:
         values[name] = values[name].rpartition(":")[2]
     if "Entries" in values and service == "events":
         resources = [f"event-bus/{entry['EventBusName'].rpartition('/')[2]}" for entry in values["Entries"]]
@@ -152,6 +153,8 @@ def context_of(
     if "KeyId" in parameters:
         named = parameters["KeyId"]
         return {"kms:ResourceAliases": [named] if named.startswith("alias/") else (aliases or {}).get(named, [])}
+    if model.service_model.service_name == "dynamodb":
+        return _leading_keys(parameters)
     if model.service_model.service_name == "fis":
         return {f"aws:RequestTag/{tag}": [value] for tag, value in parameters.get("tags", {}).items()}
     if model.name != "ChangeResourceRecordSets":
@@ -164,6 +167,12 @@ def context_of(
         f"{prefix}RecordTypes": [one["Type"] for one in sets],
         f"{prefix}Actions": [change["Action"] for change in changes],
     }
+
+
+def _leading_keys(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The partition key of the stage's table that a call on one item names."""
+    named = parameters.get("Key") or parameters.get("Item") or {}
+    return {"dynamodb:LeadingKeys": [str(value) for value in named["pk"].values()]} if "pk" in named else {}
 
 
 def matches(pattern: str, value: str) -> bool:

@@ -225,6 +225,7 @@ def lines(
     log: bool = False,
     span_ms: tuple[float, float] | None = None,
     panel: bool = False,
+    even: bool = True,
 ) -> Chart | NoData:
     """A line for each value of ``colour`` over ``x`` (times are shown in UTC).
 
@@ -245,6 +246,8 @@ def lines(
         What of ``x`` the axis covers; default: what the rows cover.
     panel
         Small, without titles of axes and without a legend of the colours: one of :func:`panels`.
+    even
+        Whether the points are spaced evenly, so that a longer stretch without one is a gap.
     """
     columns = [x, y, *([colour] if colour else []), *([shade] if shade else [])]
     rows = chartdata.rows_of(frame, columns)
@@ -255,7 +258,9 @@ def lines(
     if not values or not series:
         return NoData(title)
     alt = _altair()
-    data = alt.Data(values=[point for key, points in series.items() for point in chartdata.with_gaps(key, points)])
+    data = alt.Data(
+        values=[point for key, points in series.items() for point in chartdata.with_gaps(key, points, even=even)]
+    )
     places = [place for points in series.values() for place, _ in points]
     names = list(dict.fromkeys(name for name, _ in series))
     base = alt.Chart(data).encode(
@@ -427,9 +432,13 @@ def heatmap(
         for row, figure in shown
     ]
     across = alt.Axis(labelAngle=0, orient="top", domain=False, ticks=False)
+    # In the order given, and what is in both in one order.
+    down = list(dict.fromkeys(one["y"] for one in data))
+    over = dict.fromkeys(one["x"] for one in data)
+    sides = [name for name in down if name in over] + [name for name in over if name not in down]
     base = alt.Chart(alt.Data(values=data)).encode(
-        x=alt.X("x:N", sort=None, title=x_title or chartaxes.spoken(x), axis=across),
-        y=alt.Y("y:N", sort=None, title=y_title or chartaxes.spoken(y)),
+        x=alt.X("x:N", scale=alt.Scale(domain=sides), title=x_title or chartaxes.spoken(x), axis=across),
+        y=alt.Y("y:N", scale=alt.Scale(domain=down), title=y_title or chartaxes.spoken(y)),
     )
     shade = alt.Scale(domain=[0, highest or 1], range=[0.06, 0.95])
     cells = base.transform_filter("datum.v !== null").mark_rect(fill=PALETTE[0])

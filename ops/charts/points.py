@@ -41,10 +41,11 @@ def series_of(rows: list[dict[str, Any]], x: str, y: str, colour: str, shade: st
     return {key: sorted(points, key=lambda point: point[0]) for key, points in series.items()}
 
 
-def with_gaps(key: Key, points: Points) -> list[dict[str, Any]]:
-    """A series' points, with an empty one wherever its spacing says that some are missing."""
+def with_gaps(key: Key, points: Points, *, even: bool = True) -> list[dict[str, Any]]:
+    """A series' points, with an empty one wherever its spacing says that some are missing; not where it is not
+    ``even``."""
     steps = [b[0] - a[0] for a, b in itertools.pairwise(points) if b[0] > a[0]]
-    usual = statistics.median(steps) if steps else 0
+    usual = statistics.median(steps) if steps and even else 0
     filled: Points = []
     for point in points:
         if filled and usual and point[0] - filled[-1][0] > GAP_FACTOR * usual:

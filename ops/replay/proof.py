@@ -20,6 +20,7 @@ import orjson
 
 from ops import queues
 from ops.aws import Cloud
+from ops.divergence.reserved import is_heartbeat
 from ops.fanout import each
 from ops.provision.desired import TTL_ATTRIBUTE
 from ops.replay.waits import Waits
@@ -177,15 +178,18 @@ def counted_in(item: Item) -> Iterable[bytes]:
 
 def _fingerprint(cloud: Cloud, region: str) -> Fingerprint:
     client, table = cloud.client("dynamodb", region), cloud.stage.table_name
+    names = key_names(client, table)
     return fingerprint(
         client,
         table,
-        key_names(client, table),
+        names,
         expiry=TTL_ATTRIBUTE,
         # What expires within the hour may be deleted while the replay runs.
         expired_before=time.time() + 3600,
         name=event_of,
         members=counted_in,
+        # A probe of replication that runs meanwhile neither adds nor takes away.
+        passing=lambda item: is_heartbeat(item, names),
         # A page in hand is most of what a scan takes: 1 MB, and many times that as Python's objects.
         segments=2,
     )

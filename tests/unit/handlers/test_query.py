@@ -18,6 +18,7 @@ from handlers.core import cursor, listing, timestamps
 from handlers.core import settings as settings_module
 from handlers.core.cursor import Position
 from handlers.core.problem import ProblemError
+from ops.divergence.reserved import heartbeat_key
 from tests.unit.handlers.support import Cloud, Context, body_of, cloudevent, envelope, request, sqs_event
 from tests.unit.handlers.test_processors import accepted, event_key
 
@@ -425,3 +426,23 @@ def test_reads_when_an_event_has_expired_and_is_not_deleted_yet_do_not_show_it(
         assert get_event(consistency="strong")["statusCode"] == (200 if "order-1" in shown else 404)
         assert pages(limit=1, **DAY) in ([[name] for name in shown], [*([name] for name in shown), []])
         assert body_of(get("/activity", **DAY))["count"] == len(shown)
+
+
+# --- what operating leaves in the table for moments -----------------------------------------------------------------
+
+
+def test_answers_when_heartbeats_are_in_the_table_are_those_without_them(cloud: Cloud) -> None:
+    put(cloudevent())
+
+    def answers() -> list[Any]:
+        found = [get_event(), get("/events", **DAY), get("/activity", **DAY), get("/activity", undated="true")]
+        return [(answer["statusCode"], body_of(answer)) for answer in found]
+
+    before = answers()
+    assert [status for status, _ in before] == [200] * 4
+    for region in ("us-east-1", "ap-south-1"):
+        heartbeat: Any = heartbeat_key(("pk", "sk"), ("S", "S"), region)
+        mark = {"M": {"run": {"S": "1"}, "round": {"N": "1"}}}
+        heartbeat |= {"atoll_heartbeat": mark, "expires_at": {"N": "4000000000"}}
+        cloud.dynamodb.put_item(TableName=settings_module.settings().table, Item=heartbeat)
+    assert answers() == before

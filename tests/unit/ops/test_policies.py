@@ -38,6 +38,7 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
+from ops.divergence import beating, probing
 from ops.errors import InterruptedRunError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
@@ -180,7 +181,7 @@ def world(deployed: Cloud, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterato
             client.meta.events.unregister("before-call", unique_id="policies")
 
 
-def _divergence(world: World) -> Iterator[None]:
+def _divergence(world: World, apply: bool = False) -> Iterator[None]:
     world.provisioned()
     store(world.cloud, 1, "order.placed", datetime.now(UTC))
     item: Any = {"pk": {"S": "EVENT#2"}, "sk": {"S": "EVENT"}}
@@ -189,6 +190,25 @@ def _divergence(world: World) -> Iterator[None]:
     for regions in ([US, AP], [AP, US]):
         divergence.estimate(world.cloud, "", regions)
         assert len(divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None).differences) == 1
+    _probe(world, apply)
+
+
+def _divergence_applied(world: World) -> Iterator[None]:
+    yield from _divergence(world, apply=True)
+
+
+def _probe(world: World, apply: bool) -> None:
+    cloud = world.cloud
+    found = {one: table for one, table in divergence.describe(cloud, divergence.resolve(cloud)).items() if table}
+    schema, _ = divergence.agree(found)
+    # What moto's replicas tell of each other is told by one of them only.
+    assert len(probing.probe(cloud, found).latencies) == len(cloud.stage.regions)
+    plan = beating.plan(cloud, schema, found, rounds=1, deadline_s=1.0)
+    if apply:
+        beats = beating.apply(
+            cloud, plan, plan.token, schema, found, rounds=1, deadline_s=1.0, sleep=lambda seconds: None
+        )
+        assert beats.left == ()
 
 
 def _metrics(world: World) -> Iterator[None]:
@@ -498,6 +518,7 @@ DRY: dict[str, Path] = {
     "token": _token,
 }
 APPLIED: dict[str, Path] = {
+    "divergence": _divergence_applied,
     "provision": _provision_applied,
     "provision-destroy": _destroy_applied,
     "redrive": _redrive_applied,

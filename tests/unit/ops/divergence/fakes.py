@@ -48,6 +48,7 @@ class Table:
     calls: list[str] = field(default_factory=list)
     leave_out: int = 0  # keys of the next BatchGetItem that it does not get to
     shift: int = 0  # how its segments are cut, against those of others
+    cut: dict[tuple[int, int], dict[int, list[bytes]]] = field(default_factory=dict)
 
     def put(self, items: Iterable[Mapping[str, Any]]) -> None:
         for item in items:
@@ -63,10 +64,20 @@ class Table:
         partition = next(iter(keys.unpack(packed, self.schema.names).values()))
         return (zlib.crc32(repr(partition).encode()) + self.shift) % total
 
+    def segments(self, total: int) -> dict[int, list[bytes]]:
+        """The keys of each segment; cut anew when there are more or fewer items."""
+        version = (total, len(self.items))
+        if version not in self.cut:
+            made: dict[int, list[bytes]] = {}
+            for packed in sorted(self.items):
+                made.setdefault(self.segment(packed, total), []).append(packed)
+            self.cut[version] = made
+        return self.cut[version]
+
     def scan(self, **asked: Any) -> dict[str, Any]:
         self.begin("Scan")
         assert asked["ConsistentRead"]
-        own = sorted(p for p in self.items if self.segment(p, asked["TotalSegments"]) == asked["Segment"])
+        own = self.segments(asked["TotalSegments"]).get(asked["Segment"], [])
         if "ExclusiveStartKey" in asked:
             start = keys.pack(asked["ExclusiveStartKey"], self.schema.names)
             own = [packed for packed in own if packed > start]
