@@ -25,7 +25,7 @@ from ops.redrive.moving import Pass
 from ops.redrive.orders import Orders
 from ops.redrive.outcome import Done, Redriven
 from ops.redrive.queues import DeadLetterQueue
-from ops.redrive.rate import TokenBucket
+from ops.rate import TokenBucket
 
 LINE_EVERY_S = 2.0
 

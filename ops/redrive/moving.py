@@ -20,7 +20,7 @@ from ops.redrive.delivering import Delivered, Undelivered, deliver
 from ops.redrive.messages import Letter, Target
 from ops.redrive.orders import Orders, Tally
 from ops.redrive.queues import DeadLetterQueue
-from ops.redrive.rate import TokenBucket
+from ops.rate import TokenBucket
 from ops.redrive.receipts import Receipts
 from ops.redrive.receiving import BATCH, Batch, Receivers, Seen
 
