@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ops.bucket import REPAIR
 from ops.divergence.reserved import NAMESPACE
 from ops.policies.grant import Grant, Names
 from ops.policies.shared import keys, metrics, reading_items
@@ -27,3 +28,14 @@ def probing(names: Names) -> Iterator[Grant]:
     yield Grant("Heartbeats", ("dynamodb:GetItem",), table, condition=own)
     writes = ("dynamodb:PutItem", "dynamodb:DeleteItem")
     yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
+
+
+def repairing(names: Names) -> Iterator[Grant]:
+    """Repair and undo: the writes of an apply, and the images that are kept before them. Beside the ledger, which has
+    the listing of the bucket and the use of its key."""
+    table = names.everywhere("dynamodb", names.table)
+    writes = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
+    yield Grant("RepairItems", writes, table, changes=True)
+    images, why = names.kept(f"{REPAIR}/*"), "images are kept under their plan's token, a chunk an object"
+    yield Grant("ReadImages", ("s3:GetObject",), images, why)
+    yield Grant("KeepImages", ("s3:PutObject",), images, why, changes=True)

@@ -6,9 +6,10 @@ the condition of the image that was seen; ``plan_undo`` plans the way back from 
 
 from __future__ import annotations
 
-from ops.divergence.repair.apply import Repaired, apply
+from ops.divergence.repair.applying import apply
 from ops.divergence.repair.decisions import template
 from ops.divergence.repair.orders import RepairPlan
+from ops.divergence.repair.outcome import Repaired
 from ops.divergence.repair.planning import plan
 from ops.divergence.repair.proof import prove
 from ops.divergence.repair.undo import plan_undo

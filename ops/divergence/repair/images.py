@@ -1,8 +1,9 @@
 """What a repair keeps in the operations bucket: its orders, every item as it was before, and what became of each.
 
-Items are whole and exact, as DynamoDB's JSON has them with binary in base64, compressed, and encrypted as the bucket is.
-They are nowhere else: not in a result, not on a page. What always holds: the items of a chunk are kept before the first
-of them is written, and once kept they are never written over, so that a run that goes on keeps what was there first.
+Items are whole and exact, as DynamoDB's JSON has them with binary in base64, compressed, and encrypted as the bucket
+is. They are nowhere else: not in a result, not on a page. What always holds: the items of a chunk are kept before the
+first of them is written, and once kept they are never written over, so that a run that goes on keeps what was there
+first.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from ops import bucket
 from ops.aws import Cloud
-from ops.bucket import Place
+from ops.bucket import REPAIR, Place
 from ops.divergence.repair.orders import Image, RepairPlan, Work
 from ops.errors import OpsError
 from ops.plan import Plan
 
-FOLDER = "repair"
 Images = dict[str, dict[str, Image | None]]
 Outcomes = dict[str, dict[str, str]]
 
@@ -99,7 +99,7 @@ class Store:
             raise OpsError(f"{self._uri(name)} cannot be unpacked: {error}") from error
 
     def _key(self, name: str) -> str:
-        return f"{FOLDER}/{self._token}/{name}"
+        return f"{REPAIR}/{self._token}/{name}"
 
     def _uri(self, name: str) -> str:
         return self._place.uri(self._key(name))

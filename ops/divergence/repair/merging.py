@@ -61,7 +61,7 @@ def _merged(values: Sequence[Mapping[str, Any]], name: str, of: int) -> Mapping[
     if len(kinds) == 1 and (kind := kinds.pop()) in _SETS:
         members = {encode({kind[0]: member}, name): member for value in values for member in value[kind]}
         return {kind: [members[one] for one in sorted(members)]}
-    if all(_is_counter(value) for value in values):
+    if all("M" in value and _is_counter(value) for value in values):
         regions = sorted({region for value in values for region in value["M"]})
         held = {r: [_number(v["M"][r], name) for v in values if r in v["M"]] for r in regions}
         return {"M": {region: {"N": max(found, key=Decimal)} for region, found in held.items()}}

@@ -19,6 +19,8 @@ from ops.plan import Plan
 from sketch.canonical import item_digest
 
 Image = Mapping[str, Any]
+# Orders that are kept, carried out and recorded together.
+CHUNK = 100
 
 
 @dataclass(frozen=True)

@@ -13,24 +13,19 @@ from typing import Any
 
 from ops import bucket, ledger
 from ops.aws import Cloud
-from ops.divergence import classes, latency
 from ops.divergence.explaining import Image
-from ops.divergence.findings import Findings, client_key
+from ops.divergence.findings import Findings
 from ops.divergence.groups import pairs
-from ops.divergence.judging import judge
 from ops.divergence.repair import decisions as table_of_decisions
 from ops.divergence.repair import policies, standing
 from ops.divergence.repair.estimates import estimates
 from ops.divergence.repair.images import Store
-from ops.divergence.repair.orders import Order, RepairPlan, Row, Work, bound, digest
+from ops.divergence.repair.looking import Look
+from ops.divergence.repair.orders import Order, RepairPlan, Row, Work, bound
 from ops.divergence.replicas import Described, Replica, agree, describe
-from ops.divergence.rereading import strongly
-from ops.divergence.reserved import is_heartbeat
-from ops.divergence.survey import Suspicion
 from ops.errors import RefusedError, UsageError
 from ops.plan import Plan, Step
 from sketch import keys
-from sketch.canonical import item_digest
 
 RUNBOOK = "divergence"
 WRITES_PER_S = 50.0
@@ -91,7 +86,7 @@ def plan(
     labels = [one.label for one in findings.replicas]
     chosen = table_of_decisions.load(cloud, decisions, findings.schema, labels) if decisions else {}
     described = tables(cloud, findings)
-    found = _Look(cloud, findings, described, policy, chosen, clock)
+    found = Look(cloud, findings, described, policy=policy, chosen=chosen, clock=clock)
     found.read(attempts, settle_s, progress, sleep)
     work = Work(
         table=findings.table,
@@ -103,99 +98,8 @@ def plan(
         expiry=tuple(found.expiry),
         at=found.at,
     )
-    made = assemble(cloud, work, found.rows, described, parameters, found.sizes)
+    made = assemble(cloud, work, found.rows, described, parameters=parameters, sizes=found.sizes)
     return RepairPlan.of(made, work, found.rows)
-
-
-class _Look:
-    """What the found keys are now, and what is decided of them."""
-
-    def __init__(
-        self,
-        cloud: Cloud,
-        findings: Findings,
-        described: Mapping[Replica, Described],
-        policy: str,
-        chosen: Mapping[bytes, str],
-        clock: Callable[[], float],
-    ) -> None:
-        self._cloud, self._findings, self._described = cloud, findings, described
-        self._policy, self._chosen, self._clock = policy, chosen, clock
-        self._ignore = frozenset(findings.ignore) - frozenset(findings.schema.names)
-        only = findings.only
-        self._only = None if only is None else frozenset(only) | frozenset(findings.schema.names)
-        self.at, self.expiry = clock(), sorted({one.ttl_attribute for one in described.values()} - {""})
-        self.orders: list[Order] = []
-        self.rows: list[Row] = []
-        self.sizes: dict[str, int] = {}
-
-    def read(self, attempts: int, settle_s: float, progress: Progress, sleep: Callable[[float], None]) -> None:
-        findings, names = self._findings, self._findings.schema.names
-        found = {keys.pack(key, names) for key in map(client_key, findings.findings) if not is_heartbeat(key, names)}
-        judged = judge(
-            self._cloud,
-            findings.replicas,
-            findings.schema,
-            [Suspicion(key) for key in sorted(found)],
-            described=self._described,
-            ignore=findings.ignore,
-            only=findings.only,
-            attempts=attempts,
-            settle_s=settle_s,
-            latency_ms=None if settle_s else latency.measured(self._cloud, findings.replicas, progress=progress),
-            progress=progress,
-            sleep=sleep,
-            clock=self._clock,
-        )
-        confirmed = {one.key: one for one in judged.differences}
-        for key in sorted(found - confirmed.keys()):
-            text = keys.text(key, names)
-            kind, why = ("unsettled", classes.MEANINGS["unsettled"])
-            if text not in judged.unsettled:
-                kind, why = "healed", "the replicas agree by now"
-            self.rows.append(Row(key, text, kind, "nothing", why, decided=False))
-        for key, images in strongly(self._cloud, findings.replicas, findings.schema, sorted(confirmed), sleep=sleep):
-            held = dict(zip([one.label for one in findings.replicas], images, strict=True))
-            if {label: self._compared(image) for label, image in held.items()} != dict(confirmed[key].digests):
-                why = classes.MEANINGS["unsettled"]
-                self.rows.append(Row(key, keys.text(key, names), "unsettled", "nothing", why, decided=False))
-                continue
-            self._decide(key, held)
-
-    def _decide(self, key: bytes, held: Mapping[str, Image | None]) -> None:
-        compared = {label: self._compared(image) for label, image in held.items()}
-        groups = [
-            [label for label in held if compared[label] == one] for one in dict.fromkeys(compared.values()) if one
-        ]
-        made = policies.decide(
-            self._policy,
-            held,
-            groups,
-            regions={one.label: one.region for one in self._findings.replicas},
-            expiry=self.expiry,
-            now=self.at,
-            chosen=self._chosen.get(key),
-        )
-        text = keys.text(key, self._findings.schema.names)
-        if not made.decided:
-            self.rows.append(Row(key, text, made.kind, "nothing", made.why, decided=False))
-            return
-        seen = {label: digest(image) for label, image in held.items()}
-        # What differs only in what does not count stays.
-        right, whole = self._compared(made.image), digest(made.image)
-        wanted = {label: seen[label] if compared[label] == right else whole for label in held}
-        order = Order(key.hex(), seen, wanted)
-        if not order.touched:
-            # The union is what all hold.
-            self.rows.append(Row(key, text, made.kind, "nothing", made.why, decided=False))
-            return
-        self.orders.append(order)
-        self.sizes[order.key] = max(map(_size, [*held.values(), made.image]))
-        does = f"{'delete' if made.image is None else 'write'} in {', '.join(order.touched)}"
-        self.rows.append(Row(key, text, made.kind, does, made.why, decided=True))
-
-    def _compared(self, image: Image | None) -> bytes | None:
-        return None if image is None else item_digest(image, ignore=self._ignore, only=self._only)
 
 
 def assemble(
@@ -203,6 +107,7 @@ def assemble(
     work: Work,
     rows: Sequence[Row],
     described: Mapping[Replica, Described],
+    *,
     parameters: Mapping[str, Any],
     sizes: Mapping[str, int],
 ) -> Plan:
@@ -248,6 +153,8 @@ def unfinished(cloud: Cloud, parameters: Mapping[str, Any], keep: str) -> Repair
     found = Store(cloud, place, entry.token).plan() if entry is not None and entry.state != "done" else None
     if found is None:
         return None
+    if parameters["force"] != standing.FORCE and (steps := standing.refusals(cloud, tables(cloud, found.work))):
+        return RepairPlan.of(found.model_copy(update={"steps": [*found.steps, *steps]}), found.work)
     warning = "an earlier run of this plan did not end: applied, it goes on where that one ended"
     return RepairPlan.of(found.model_copy(update={"warnings": [warning, *found.warnings]}), found.work)
 

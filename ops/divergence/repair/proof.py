@@ -1,4 +1,4 @@
-"""After a repair: exactly the touched keys, read strongly in every replica until they are as planned or time is over."""
+"""After a repair: the touched keys alone, read strongly in every replica until they are as planned, with a deadline."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ops.aws import Cloud, explained
-from ops.divergence.repair.apply import Repaired
 from ops.divergence.repair.orders import digest
+from ops.divergence.repair.outcome import Repaired
 from ops.divergence.rereading import strongly
 from ops.record import Check
 from sketch import keys

@@ -1,9 +1,9 @@
 """The way back from a repair: every item that still is what the repair made of it becomes what it was before.
 
 Planned and applied like a repair, with its own token, its own images and its own undo. What always holds: an item that
-anybody has written since stays. Replicas of one global table cannot be brought apart again while they replicate: what is
-written in one arrives in the others. There, the undo takes ``region:LABEL``, which makes all of them what that replica
-held before the repair; byte for byte as before comes back only where replication does not run.
+anybody has written since stays. Replicas of one global table cannot be brought apart again while they replicate: what
+is written in one arrives in the others. There, the undo takes ``region:LABEL``, which makes all of them what that
+replica held before the repair; byte for byte as before comes back only where replication does not run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ops import bucket, ledger
 from ops.aws import Cloud
 from ops.divergence.repair import mending, standing, writing
 from ops.divergence.repair.images import Store
-from ops.divergence.repair.orders import Order, RepairPlan, Row, Work, digest
+from ops.divergence.repair.orders import CHUNK, Order, RepairPlan, Row, Work, digest
 from ops.divergence.repair.planning import RUNBOOK, assemble, check_pace, tables, unfinished
 from ops.divergence.repair.policies import REGION
 from ops.divergence.rereading import strongly
@@ -86,7 +86,7 @@ def plan_undo(
         orders += [order] if order is not None else []
     progress(f"{len(orders):,} of {len(work.orders):,} items are as the repair left them")
     made = Work(work.table, work.replicas, work.schema, tuple(orders), work.linked, undoes=token)
-    plan = assemble(cloud, made, rows, described, parameters, {})
+    plan = assemble(cloud, made, rows, described, parameters=parameters, sizes={})
     if not force and any(one.wanted[a] != one.wanted[b] for one in orders for a, b in work.linked):
         refusal = Step(action="refuse", resource=f"undo of {token}", detail=_APART)
         plan = plan.model_copy(update={"steps": [*plan.steps, refusal]})
@@ -99,8 +99,6 @@ def plan_undo(
 def _orders(
     cloud: Cloud, store: Store, work: Work, label: str, sleep: Callable[[float], None]
 ) -> Iterator[tuple[Order | None, Row]]:
-    from ops.divergence.repair.apply import CHUNK
-
     for number, start in enumerate(range(0, len(work.orders), CHUNK)):
         kept, outcomes = store.images(number), store.outcomes(number)
         if kept is None:
@@ -113,7 +111,7 @@ def _orders(
             before = {one: digest(image) for one, image in kept[order.key].items()}
             # Without outcomes, the run was killed in this chunk: what is as wanted may be its work.
             said = outcomes.get(order.key, {}) if outcomes is not None else dict.fromkeys(order.touched, _TOUCHED[0])
-            yield _undone(order, now, before, said, label, number, keys.text(key, work.schema.names))
+            yield _undone(order, now, before, said, label=label, chunk=number, text=keys.text(key, work.schema.names))
 
 
 def _undone(
@@ -121,6 +119,7 @@ def _undone(
     now: dict[str, str | None],
     before: dict[str, str | None],
     said: dict[str, str],
+    *,
     label: str,
     chunk: int,
     text: str,
@@ -131,11 +130,8 @@ def _undone(
     if not any(word in _TOUCHED for word in said.values()):
         return left("the run did not write it")
     touched = [one for one, word in said.items() if word in (*_TOUCHED, mending.ARRIVED)]
-    wanted = (
-        dict.fromkeys(now, before[label])
-        if label
-        else {one: before[one] if one in touched else now[one] for one in now}
-    )
+    # Each its own again, or all what one had.
+    wanted: dict[str, str | None] = {one: before[label or one] if label or one in touched else now[one] for one in now}
     if any(now[one] != order.wanted[one] for one in now):
         return left("it was written since" if wanted != now else "it is as it was before")
     made = Order(order.key, now, wanted, chunk)

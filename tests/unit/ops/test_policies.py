@@ -38,7 +38,7 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.divergence import beating, probing
+from ops.divergence import beating, probing, repair
 from ops.errors import InterruptedRunError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
@@ -191,6 +191,7 @@ def _divergence(world: World, apply: bool = False) -> Iterator[None]:
         divergence.estimate(world.cloud, "", regions)
         assert len(divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None).differences) == 1
     _probe(world, apply)
+    _repair(world, apply)
 
 
 def _divergence_applied(world: World) -> Iterator[None]:
@@ -209,6 +210,23 @@ def _probe(world: World, apply: bool) -> None:
             cloud, plan, plan.token, schema, found, rounds=1, deadline_s=1.0, sleep=lambda seconds: None
         )
         assert beats.left == ()
+
+
+def _repair(world: World, apply: bool) -> None:
+    cloud, options = world.cloud, {"sleep": lambda seconds: None}
+    found = divergence.compare(cloud, "", [US, AP], **options)
+    findings = found.findings("20260301T120000Z-divergence", cloud.stage.stage, ACCOUNT)
+    made = repair.plan(cloud, findings, f"region:{AP}", settle_s=0.1, **options)
+    if not apply:
+        assert made.changes
+        return
+    done = repair.apply(cloud, made, made.token, **options)
+    assert repair.prove(cloud, done, **options).checks()[0].ok
+    # Moto's replicas do not replicate, so that each can have its own again.
+    back = repair.plan_undo(cloud, made.token, force="replication", **options)
+    assert repair.apply(cloud, back, back.token, **options).figures()["mended"] == done.figures()["mended"]
+    again = repair.plan(cloud, findings, f"region:{US}", settle_s=0.1, **options)
+    assert repair.apply(cloud, again, again.token, **options).checks()[0].ok
 
 
 def _metrics(world: World) -> Iterator[None]:
