@@ -49,12 +49,14 @@ async function settings(resolveVariable) {
   const found = Object.fromEntries(names.map((name, index) => [name, values[index]]));
   // A strongly consistent table has no latency of replication to show.
   const strong = found.stage.table.consistency === 'strong';
-  return { ...found, alarms: found.stage.alarms, regions: found.stage.regions, name: found.stage.stage, strong };
+  // The function that reads for the divergence runbook shares the account's concurrency, and is no part of the platform.
+  const running = found.stage.divergence?.fleet ? [...found.functions, 'sketch'] : found.functions;
+  return { ...found, alarms: found.stage.alarms, regions: found.stage.regions, name: found.stage.stage, running, strong };
 }
 
 // Goes through Fn::Sub: ${AWS::Region} and the API are those of whichever region deploys it.
 module.exports.region = async ({ resolveVariable }) => {
-  const { alarms, dlqs, functions, name, prefix, processors, strong } = await settings(resolveVariable);
+  const { alarms, dlqs, name, prefix, processors, running, strong } = await settings(resolveVariable);
   const of = (title, unit, metrics, limit) => chart('${AWS::Region}', alarms.period_s, title, unit, metrics, limit);
   const api = (metric, options) => ['AWS/ApiGateway', metric, 'ApiId', '${HttpApi}', options];
   const posting = ['ApiId', '${HttpApi}', 'Stage', '$default', 'Method', 'POST', 'Resource', '/events'];
@@ -97,16 +99,16 @@ module.exports.region = async ({ resolveVariable }) => {
       of(
         'Function errors',
         'per period',
-        functions.map((one) => lambda(prefix, 'Errors', one, { stat: 'Sum', label: one })),
+        running.map((one) => lambda(prefix, 'Errors', one, { stat: 'Sum', label: one })),
         [alarms.function_errors, 'alarm']
       ),
       of(
         'Throttles',
         'per period',
-        functions.map((one) => lambda(prefix, 'Throttles', one, { stat: 'Sum', label: one })),
+        running.map((one) => lambda(prefix, 'Throttles', one, { stat: 'Sum', label: one })),
         [alarms.throttles, 'alarm']
       ),
-      of('Concurrent executions', 'at once', functions.map((one) => lambda(prefix, 'ConcurrentExecutions', one, { stat: 'Maximum', label: one }))),
+      of('Concurrent executions', 'at once', running.map((one) => lambda(prefix, 'ConcurrentExecutions', one, { stat: 'Maximum', label: one }))),
     ],
     [
       of(

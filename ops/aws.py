@@ -123,7 +123,9 @@ class Cloud:
     @overload
     def client(
         self,
-        service: Literal["application-autoscaling", "cognito-idp", "ec2", "fis", "kms", "secretsmanager", "sns"],
+        service: Literal[
+            "application-autoscaling", "cognito-idp", "ec2", "fis", "kms", "secretsmanager", "sns", "stepfunctions"
+        ],
         region: str,
     ) -> Any: ...
     def client(self, service: Any, region: str) -> Any:

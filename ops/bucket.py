@@ -20,6 +20,8 @@ from ops.errors import OpsError, UsageError
 
 LEDGER = "ledger"
 QUARANTINE = "quarantine"
+# Of segments that the functions of a fleet read, until the run that asked for them has them.
+FLEET = "fleet"
 # Of replayed slices, beside the ledger, whose objects are entries and nothing else.
 KEYS_HEARD = "keys/replay"
 # Items as they were before a repair, by its plan's token.
@@ -119,6 +121,18 @@ def get(cloud: Cloud, place: Place, key: str) -> bytes | None:
                 return None
             raise
         return found["Body"].read()
+
+
+def delete(cloud: Cloud, place: Place, key: str) -> None:
+    """Take one object away, if it is there; a bucket that keeps versions keeps it as an earlier one."""
+    with explained(f"deleting {place.uri(key)}"):
+        try:
+            cloud.client("s3", place.region).delete_object(
+                Bucket=place.bucket, Key=place.key(key), **_owner(cloud, place)
+            )
+        except ClientError as error:
+            if error_code(error) not in _NO_BUCKET:
+                raise
 
 
 def keys(cloud: Cloud, place: Place, prefix: str, limit: int = 10_000) -> Iterator[tuple[str, datetime, int]]:

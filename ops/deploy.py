@@ -33,7 +33,7 @@ from ops.token import Tokens
 
 Progress = Callable[[str], None]
 # What sls reads of the project; linked into each region's workspace.
-LINKED = ("deploy", "handlers", "package.json", "node_modules", ".venv")
+LINKED = ("deploy", "handlers", "sketch", "package.json", "node_modules", ".venv")
 SLS = ROOT / "node_modules" / ".bin" / "sls"
 SLS_TIMEOUT_S = 1800
 BATCH = "application/cloudevents-batch+json"
@@ -44,7 +44,7 @@ NEW_NAME_POLL_S = 2.0
 
 @dataclass(frozen=True)
 class Package:
-    """What ``sls package`` made for one region, in its ``workspace``. ``code_sha256`` is of the Lambda artifact."""
+    """What ``sls package`` made for one region, in its ``workspace``. ``code_sha256`` is of all Lambda artifacts."""
 
     region: str
     workspace: Path
@@ -137,8 +137,13 @@ def package_regions(stage: Stage, regions: list[str], progress: Progress = lambd
         workspace = _workspace(stage, region)
         progress(f"{region}: packaging")
         _sls(["package", "--package", "package"], stage, region, workspace)
-        artifact = (workspace / "package" / f"{SERVICE}.zip").read_bytes()
-        packages.append(Package(region, workspace, hashlib.sha256(artifact).hexdigest(), len(artifact)))
+        # The functions' common one, and those of functions that have their own.
+        artifacts = {path.name: path.read_bytes() for path in sorted((workspace / "package").glob("*.zip"))}
+        if f"{SERVICE}.zip" not in artifacts:
+            raise OpsError(f"{region}: sls package made no {SERVICE}.zip")
+        digests = "".join(f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in artifacts.items())
+        size_bytes = sum(map(len, artifacts.values()))
+        packages.append(Package(region, workspace, hashlib.sha256(digests.encode()).hexdigest(), size_bytes))
     if len({package.code_sha256 for package in packages}) > 1:
         shown = ", ".join(f"{package.region} {package.code_sha256[:12]}" for package in packages)
         raise OpsError(

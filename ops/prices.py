@@ -17,9 +17,13 @@ CUSTOM_EVENT_USD = 1.00 / 1_000_000
 SQS_REQUEST_USD = 0.40 / 1_000_000
 # An invocation, without its duration. https://aws.amazon.com/lambda/pricing/
 LAMBDA_REQUEST_USD = 0.20 / 1_000_000
+# Its duration, on x86 and for the first 6 billion GB-seconds a month. https://aws.amazon.com/lambda/pricing/
+LAMBDA_GB_SECOND_USD = 0.0000166667
+# Of a standard workflow, the first 4,000 a month are free. https://aws.amazon.com/step-functions/pricing/
+STATE_TRANSITION_USD = 0.025 / 1_000
 # Of S3 Standard. https://aws.amazon.com/s3/pricing/
 S3_PUT_USD = 0.005 / 1_000
-# SQS, Lambda and S3 as others quoted them on 2026-11-22.
+# SQS, Lambda, Step Functions and S3 as others quoted them on 2026-11-22.
 
 # https://aws.amazon.com/route53/pricing/ (the first 25 zones; AWS endpoints, of which the first 50 are free)
 HOSTED_ZONE_USD_PER_MONTH = 0.50
@@ -55,6 +59,12 @@ WRITE_CAPACITY_USD_PER_HOUR = 0.00065
 # quoted it on 2026-11-22
 READ_REQUEST_UNIT_USD = 0.125 / 1_000_000
 WRITE_REQUEST_UNIT_USD = 0.625 / 1_000_000
+
+# Of a table's data, exported to S3; and of what passes from one region to another.
+# https://aws.amazon.com/dynamodb/pricing/on-demand/, https://aws.amazon.com/ec2/pricing/on-demand/ (data transfer); as
+# others quoted them on 2026-11-23
+TABLE_EXPORT_USD_PER_GB = 0.10
+INTER_REGION_USD_PER_GB = 0.02
 
 # A new replica of a table that holds items is charged as a restore of that many GB, and for their way between regions.
 # https://docs.aws.amazon.com/prescriptive-guidance/latest/dynamodb-global-tables/faq.html; the figure as others

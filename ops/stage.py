@@ -294,6 +294,7 @@ class ConcurrencySettings(_Section):
     status: int = Field(ge=1)
     store: int = Field(ge=2)
     activity: int = Field(ge=2)
+    sketch: int | None = Field(default=None, ge=1, description="null where divergence.fleet is off")
 
 
 class AlarmSettings(_Section):
@@ -362,6 +363,23 @@ class RecoverySettings(_Section):
     redrive_per_s: int = Field(ge=1, le=100_000, description="messages a second that a redrive takes to their targets")
 
 
+class DivergenceSettings(_Section):
+    """How the ``divergence`` runbook's mode ``fleet`` reads the replicas: a function a segment, in each region.
+
+    A function has one processor at 1,769 MB, and runs for 900 s at most:
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html,
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
+    """
+
+    fleet: bool = Field(description="whether the regional stack has the state machine and the function")
+    fleet_concurrency: int = Field(ge=1, le=1000, description="segments of a region that are read at once")
+    fleet_memory_mb: int = Field(ge=128, le=10240)
+    fleet_timeout_s: int = Field(ge=60, le=900, description="of one invocation; a longer segment takes several")
+
+
+NO_FLEET = DivergenceSettings(fleet=False, fleet_concurrency=1, fleet_memory_mb=128, fleet_timeout_s=60)
+
+
 class LocalCloudSettings(_Section):
     """Present only in a stage that runs on the local cloud (``ops up``)."""
 
@@ -395,6 +413,7 @@ class Stage(_Section):
     dns: DnsSettings
     failover: FailoverSettings
     recovery: RecoverySettings
+    divergence: DivergenceSettings = NO_FLEET
     api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] | None = None
     local_cloud: LocalCloudSettings | None = None
 
@@ -430,6 +449,18 @@ class Stage(_Section):
                     f"concurrency: {name}: {reserved} is less than processors.max_concurrency, {asked}; "
                     "the queue would invoke more than the function may run"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _fleet_has_what_its_map_asks_for(self) -> Stage:
+        # What is throttled is tried again by the state machine, a bounded number of times.
+        wanted = self.divergence.fleet_concurrency if self.divergence.fleet else 0
+        reserved = self.concurrency.sketch if self.concurrency else wanted
+        if wanted > (reserved or 0):
+            raise ValueError(
+                f"concurrency: sketch: {reserved} is less than divergence.fleet_concurrency, {wanted}; "
+                "the state machine would invoke more than the function may run"
+            )
         return self
 
     @model_validator(mode="after")
@@ -531,6 +562,11 @@ class Stage(_Section):
 
     def queue(self, processor: str) -> str:
         return f"{self.prefix}-{processor}"
+
+    @property
+    def fleet(self) -> str:
+        """The state machine of a region that reads its replica segment by segment."""
+        return f"{self.prefix}-fleet"
 
     def dlq(self, part: str) -> str:
         """The DLQ of a processor, of the ``journal`` rule or of ``async`` invocations."""

@@ -26,7 +26,8 @@ _MAX_LAYOUT = 1 << 24
 
 
 def to_bytes(layout: Layout, checksum: Checksum, table: Table) -> bytes:
-    used = [p for p in range(len(table.counts)) if table.counts[p] or any(table.cells[p * CELL_BYTES :][:CELL_BYTES])]
+    cell, empty = CELL_BYTES, bytes(CELL_BYTES)
+    used = [p for p, count in enumerate(table.counts) if count or table.cells[p * cell : (p + 1) * cell] != empty]
     sparse = len(used) * _ENTRY.size < len(table.counts) * (8 + CELL_BYTES)
     if sparse:
         cells = [table.cells[p * CELL_BYTES : (p + 1) * CELL_BYTES] for p in used]

@@ -123,6 +123,10 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
         resources = [f"event-bus/{entry['EventBusName'].rpartition('/')[2]}" for entry in values["Entries"]]
     elif "TaskHandle" in values:
         resources = [json.loads(base64.b64decode(values["TaskHandle"]))["sourceArn"].rpartition(":")[2]]
+    elif service == "states":
+        return [
+            str(parameters[name]) for name in ("stateMachineArn", "mapRunArn", "executionArn") if name in parameters
+        ]
     elif service == "fis":
         resources = [form.format(**values) for form in _FIS[model.name]]
     elif action == "route53:DeleteHostedZone":

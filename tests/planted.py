@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sketch import keys
+
 Item = dict[str, Any]
 REGIONS = ("us-east-1", "ap-south-1")
 TTL_ATTRIBUTE = "expires_at"
@@ -344,9 +346,7 @@ def _key(kind: str, number: int, limit: int) -> Item:
 
 def text(item: Mapping[str, Any], names: Sequence[str]) -> str:
     """The key of an item as the toolkit names it."""
-    from ops.tablescan import key_text, pack_key
-
-    return key_text(pack_key(item, list(names)), list(names))
+    return keys.text(keys.pack(item, names), names)
 
 
 def wire(value: Any) -> Any:

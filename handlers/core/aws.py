@@ -21,6 +21,7 @@ from handlers.core.settings import settings
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_events.client import EventBridgeClient
+    from mypy_boto3_s3.client import S3Client
     from mypy_boto3_sqs.client import SQSClient
 
 POOL_SIZE = 16  # connections a client keeps: at least as many as the threads that share it
@@ -34,6 +35,13 @@ _PROFILES: dict[str, Config] = {
         read_timeout=2.5,
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=POOL_SIZE,
+        user_agent=_USER_AGENT,
+    ),
+    # Pages of 1 MB, and sketches of a few.
+    "bulk": Config(
+        connect_timeout=2,
+        read_timeout=20,
+        retries={"mode": "standard", "total_max_attempts": 4},
         user_agent=_USER_AGENT,
     ),
     "single": Config(
@@ -62,9 +70,9 @@ def _client(service: str, profile: str) -> Any:
     return _session().create_client(service, region_name=settings().region, config=_PROFILES[profile])
 
 
-def dynamodb(*, probe: bool = False) -> DynamoDBClient:
-    """The DynamoDB client of this function's region."""
-    return cast("DynamoDBClient", _client("dynamodb", "probe" if probe else "data"))
+def dynamodb(*, probe: bool = False, scan: bool = False) -> DynamoDBClient:
+    """The DynamoDB client of this function's region; ``scan``: for pages of 1 MB."""
+    return cast("DynamoDBClient", _client("dynamodb", "bulk" if scan else "probe" if probe else "data"))
 
 
 def events(*, probe: bool = False) -> EventBridgeClient:
@@ -75,6 +83,11 @@ def events(*, probe: bool = False) -> EventBridgeClient:
 def sqs() -> SQSClient:
     """The SQS client of this function's region; a call takes 5 s at most."""
     return cast("SQSClient", _client("sqs", "single"))
+
+
+def s3() -> S3Client:
+    """The S3 client of this function's region."""
+    return cast("S3Client", _client("s3", "bulk"))
 
 
 def warm_probes() -> None:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ops.aws import Cloud
+from ops.divergence import lagging
 from ops.divergence.classes import KINDS, MEANINGS
 from ops.divergence.findings import Finding, Findings, wire
+from ops.divergence.groups import pairs
 from ops.divergence.judging import Difference, Judged, check_attempts, judge
-from ops.divergence.latency import Latencies, measured
 from ops.divergence.replicas import Described, Replica, Schema, agree, describe, resolve
 from ops.divergence.scanning import Pace, scan
 from ops.divergence.survey import Survey
@@ -29,7 +30,11 @@ from sketch import keys
 Progress = Callable[[str], None]
 
 # Of keys in a check's detail, and in the figures.
-NAMED, KEYS = 10, 100
+NAMED, KEYS = 10, 20
+# Of a key in a table, in characters: a key may have 3,072 bytes. Findings have it whole.
+KEY_CHARS = 100
+# Of replication latency: what it took lately, not this morning.
+LATELY = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class Comparison:
             "expired": counts.get("expired", 0),
             "differences": len(self.confirmed),
             "classes": {kind: counts[kind] for kind in KINDS if counts.get(kind)},
-            "keys": [one.text for one in self.confirmed[:KEYS]],
+            "keys": [_short(one.text) for one in self.confirmed[:KEYS]],
             "read_units": round(sum(one.read_units for one in self.survey.sides), 1),
             "duration_s": round(self.duration_s, 2),
             "implementation": self.survey.implementation,
@@ -117,7 +122,7 @@ class Comparison:
         elif self.equal:
             detail = f"every item is the same in {' and '.join(labels)} ({counts}){aside}"
         else:
-            named = "; ".join(f"{one.text} ({one.kind})" for one in self.confirmed[:NAMED])
+            named = "; ".join(f"{_short(one.text)} ({one.kind})" for one in self.confirmed[:NAMED])
             more = f"; and {len(self.confirmed) - NAMED:,} more" if len(self.confirmed) > NAMED else ""
             detail = f"{len(self.confirmed):,} items differ: {named}{more}{aside}"
         return Check(f"replicas of {self.table} agree", self.equal, detail)
@@ -126,7 +131,7 @@ class Comparison:
         """A row a difference."""
         rows = [
             (
-                one.text,
+                _short(one.text),
                 one.kind,
                 ", ".join(one.missing_in),
                 ", ".join(diff.path for diff in one.attributes),
@@ -140,7 +145,7 @@ class Comparison:
     def attributes_frame(self) -> pd.DataFrame:
         """A row an attribute that differs, a column a replica."""
         rows = [
-            {"key": one.text, "attribute": diff.path} | diff.values
+            {"key": _short(one.text), "attribute": diff.path} | diff.values
             for one in self.differences
             for diff in one.attributes
         ]
@@ -177,6 +182,10 @@ class Comparison:
         )
 
 
+def _short(key: str) -> str:
+    return key if len(key) <= KEY_CHARS else f"{key[: KEY_CHARS - 1]}…"
+
+
 def look(cloud: Cloud, table: str = "", regions: Sequence[str] = (), replicas: Sequence[str] = ()) -> Subject:
     """The replicas of one table and whether they can be compared; see ``replicas.resolve`` for what is accepted.
 
@@ -191,6 +200,14 @@ def look(cloud: Cloud, table: str = "", regions: Sequence[str] = (), replicas: S
     return Subject(shown, found, described, schema, tuple(warnings))
 
 
+def measured(cloud: Cloud, subject: Subject) -> dict[tuple[str, str], float]:
+    """The longest replication latency that CloudWatch has of the last minutes, by pair; none of pairs without data."""
+    described = {replica: one for replica, one in subject.described.items() if one is not None}
+    linked, _ = pairs(described)
+    found = lagging.read(cloud, linked, described, window=LATELY)
+    return {(one.source, one.target): one.max_ms for one in found if one.max_ms is not None}
+
+
 def conclude(
     cloud: Cloud,
     subject: Subject,
@@ -200,7 +217,7 @@ def conclude(
     only: Sequence[str] | None = None,
     attempts: int = 6,
     settle_s: float = 0.0,
-    latency_ms: Latencies | None = None,
+    latency_ms: Mapping[tuple[str, str], float] | None = None,
     progress: Progress = lambda line: None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.time,
@@ -208,7 +225,7 @@ def conclude(
     """Judge what a mode found; reads only. Where nothing says how long replication takes, CloudWatch is asked."""
     started, begun = now_text(), clock()
     if survey.suspects and not settle_s and latency_ms is None:
-        latency_ms = measured(cloud, subject.replicas, progress=progress)
+        latency_ms = measured(cloud, subject)
     judged = judge(
         cloud,
         subject.replicas,

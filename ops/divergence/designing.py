@@ -19,15 +19,16 @@ from ops.prices import READ_REQUEST_UNIT_USD
 ITEMS_A_SLICE = 10
 # Slices by which the limit is settled.
 TRIAL = 100
-# The limit leaves so little of what the trial read beyond it, and is larger than that by so much.
-BEYOND, HEADROOM = 0.01, 1.5
+# The limit leaves so little of what the trial read beyond it, and is larger than that by so many standard deviations of
+# a random count, so that few of the slices that follow are larger.
+BEYOND, HEADROOM = 0.01, 2.0
 SMALLEST_LIMIT = 4
 # Of a slice of the trial no more is read: a partition key that has more is no matter for a sample.
 LARGEST_SLICE = 10_000
 # Differences make a sample longer than one without any.
 PATIENCE = 4
 UNIT_BYTES = 4096
-# What 16 threads asked of a region at 15 ms a request, each slice being one request a replica.
+# Of 16 workers when an answer takes 40 ms, most of it on the way to a far region. A slice is a request a replica.
 REQUESTS_PER_S = 400
 
 
@@ -73,7 +74,7 @@ class Design:
         # A strong read of up to 4 KB is a unit, of an empty slice too.
         # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
         units = max(1.0, math.ceil(largest.size_bytes / total / UNIT_BYTES))
-        limit = settle_limit([math.ceil(mean + 4 * math.sqrt(mean))])
+        limit = settle_limit([math.ceil(mean + 2.5 * math.sqrt(mean))])
         needed = min(total, TRIAL + statistics.slices_needed(per_million / 1e6, max(mean, 0.1), limit))
         return cls(
             total=total,
@@ -132,5 +133,5 @@ def settle_limit(items: Sequence[int]) -> int:
         held += (size - before) * (len(ordered) - place)
         before = size
         if held >= (1 - BEYOND) * total:
-            return max(SMALLEST_LIMIT, math.ceil(HEADROOM * size))
+            return max(SMALLEST_LIMIT, math.ceil(size + HEADROOM * math.sqrt(size)))
     return SMALLEST_LIMIT

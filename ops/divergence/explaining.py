@@ -41,13 +41,16 @@ class Explained:
     newest
         The labels that hold the newest write; empty when the stamps do not tell.
     lost
-        When the write that some replica lacks was made, and where; None when the stamps do not tell.
+        The write that some replica lacks; None when the stamps do not tell, and where it is a deletion.
+    deleted_in
+        The labels where it must have been deleted: the region that wrote it has it no longer.
     """
 
     kind: Kind
     newest: tuple[str, ...]
     lost: Stamp | None
     text: str
+    deleted_in: tuple[str, ...] = ()
 
 
 def stamp(image: Image | None) -> Stamp | None:
@@ -142,7 +145,7 @@ def _missing(
         rest = [label for label in missing if label not in own]
         if rest:
             reason += f"; {', '.join(rest)} has not got the write or has got the deletion"
-        return Explained("missing", newest, best, f"{holds}: {reason}")
+        return Explained("missing", newest, None, f"{holds}: {reason}", tuple(own))
     reason = f"that write never reached {where}, or a deletion there never reached {holders}"
     return Explained("missing", newest, best, f"{holds}: {reason}")
 

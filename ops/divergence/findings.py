@@ -105,9 +105,10 @@ def save(
     *,
     progress: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """Keep findings in the run's directory, and in S3: ``keep``, or the operations bucket of the home region.
+    """Keep findings in the run's directory, and in S3: ``keep``, or the first operations bucket that takes them.
 
-    A bucket that is not there or may not be written is said, and stops nothing, unless ``keep`` named it.
+    That is the home region's, unless it is down. Where no bucket is there or may be written, that is said and stops
+    nothing, unless ``keep`` named it.
 
     Returns:
         What ``-p findings=`` takes.
@@ -116,21 +117,24 @@ def save(
         UsageError: ``keep`` is no place in S3.
         OpsError: it could not be written to ``keep``.
     """
-    place = bucket.place(cloud, cloud.stage.home_region, keep)
+    places = _places(cloud, keep)
     body = _FILE.dump_json(_File(VERSION, findings), indent=1) + b"\n"
     path = directory / _file_name(findings.run)
     temporary = path.with_suffix(".json.part")
     temporary.write_bytes(body)
     temporary.replace(path)
-    named, uri = _RUN.fullmatch(findings.run) is not None, place.uri(_key(findings.run))
-    try:
-        bucket.put(cloud, place, _key(findings.run), body)
-    except OpsError:
-        if keep:
-            raise
-        progress(f"findings are in the run's directory only: {place.uri()} is not there, or not to be written to")
-        return findings.run if named and _local(cloud, findings.run) == path else str(path)
-    return findings.run if named and not keep else uri
+    named = _RUN.fullmatch(findings.run) is not None
+    for place in places:
+        try:
+            bucket.put(cloud, place, _key(findings.run), body)
+        except OpsError:
+            if keep:
+                raise
+            continue
+        return findings.run if named and not keep else place.uri(_key(findings.run))
+    looked = ", ".join(place.uri() for place in places)
+    progress(f"findings are in the run's directory only: not there, or not to be written to: {looked}")
+    return findings.run if named and _local(cloud, findings.run) == path else str(path)
 
 
 def load(cloud: Cloud, reference: str, keep: str = "") -> Findings:
@@ -227,8 +231,7 @@ def _read(cloud: Cloud, reference: str, keep: str) -> tuple[bytes, str]:
 
 def _kept(cloud: Cloud, run: str, keep: str, local: Path) -> tuple[bytes, str]:
     """From S3, by the run's name; a region that does not answer is passed over."""
-    regions = [cloud.stage.home_region, *(r for r in cloud.stage.regions if r != cloud.stage.home_region)]
-    places = [bucket.place(cloud, region, keep) for region in (regions[:1] if keep else regions)]
+    places = _places(cloud, keep)
     silent = ""
     for place in places:
         try:
@@ -240,6 +243,13 @@ def _kept(cloud: Cloud, run: str, keep: str, local: Path) -> tuple[bytes, str]:
             return body, place.uri(_key(run))
     looked = ", ".join([str(local), *(place.uri(_key(run)) for place in places)])
     raise UsageError(f"findings: there are none of {run}; looked at {looked}{silent}", hint=f"Accepted: {ACCEPTED}")
+
+
+def _places(cloud: Cloud, keep: str) -> list[bucket.Place]:
+    """Where findings may be in S3: ``keep``, or the operations buckets, the home region's first."""
+    home = cloud.stage.home_region
+    regions = [home] if keep else [home, *(region for region in cloud.stage.regions if region != home)]
+    return [bucket.place(cloud, region, keep) for region in regions]
 
 
 def _local(cloud: Cloud, run: str) -> Path:

@@ -1,7 +1,8 @@
 """From suspects to a verdict: every suspect is read again, strongly, in every replica, until it heals or stands still.
 
 1. Suspects are read in batches, all replicas at once, some time apart: longer than replication was measured to take.
-2. One that all replicas agree on was *in flight* (or is *excluded*, if only what does not count differs). One that is
+2. One that all replicas agree on was *in flight* (or is *excluded*, if only what does not count differs, or a
+   heartbeat, which is not read again). One that is
    read ``STEADY_READS`` times in a row with the same images had its time to heal, and is a difference.
 3. What still changes at the last read is a difference if one replica stood still all the time: nothing is replicated
    there. If all changed, it is *unsettled*, and not judged: a busy item is no difference.
@@ -23,6 +24,7 @@ from ops.divergence.diffs import AttributeDiff, attribute_diffs
 from ops.divergence.explaining import Image, Stamp, explain, stamp
 from ops.divergence.replicas import Described, Replica, Schema
 from ops.divergence.rereading import strongly
+from ops.divergence.reserved import is_heartbeat
 from ops.divergence.survey import Suspicion
 from ops.errors import UsageError
 from sketch import keys
@@ -55,7 +57,9 @@ class Difference:
     newest
         The labels that hold the newest write; empty when the stamps do not tell.
     lost
-        The write that some replica lacks; None when the stamps do not tell.
+        The write that some replica lacks; None when the stamps do not tell, and where it is a deletion.
+    deleted_in
+        The labels where it must have been deleted, because the region that wrote it has it no longer.
     written
         Each image's stamp, by label; None where there is none.
     """
@@ -71,6 +75,7 @@ class Difference:
     lost: Stamp | None
     written: Mapping[str, Stamp | None]
     explanation: str
+    deleted_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,11 @@ class _Run:
 
     def judge(self, suspects: Sequence[Suspicion], attempts: int, spacing_s: float, progress: Progress) -> Judged:
         known = {one.key: bool(one.digests) for one in suspects}
+        # Written and deleted by a probe that ran meanwhile.
+        beating = [key for key in known if is_heartbeat(keys.unpack(key, self.schema.names), self.schema.names)]
+        self.counts["excluded"] += len(beating)
+        for key in beating:
+            del known[key]
         pending: dict[bytes, _History | None] = dict.fromkeys(known)
         unsettled: list[bytes] = []
         reads = 0
@@ -200,7 +210,7 @@ class _Run:
         self.counts["unsettled"] = len(unsettled)
         found = tuple(sorted(self.differences, key=lambda one: one.key))
         texts = tuple(keys.text(key, self.schema.names) for key in sorted(unsettled))
-        return Judged(len(known), dict(self.counts), found, texts, spacing_s, reads)
+        return Judged(len(known) + len(beating), dict(self.counts), found, texts, spacing_s, reads)
 
     def _add(self, pending: dict[bytes, _History | None], key: bytes, images: Sequence[Image | None]) -> _History:
         now = tuple(None if one is None else self._digest(one) for one in images)
@@ -249,6 +259,7 @@ class _Run:
                 lost=told.lost,
                 written={label: stamp(image) for label, image in by_label.items()},
                 explanation=told.text,
+                deleted_in=told.deleted_in,
             )
         )
 

@@ -108,6 +108,8 @@ def sample(
         OpsError: a table could not be read.
     """
     made = Design.of(described, per_million=per_million, max_read_units=max_read_units)
+    if advice := made.advice():
+        progress(advice)
     chosen = seed or secrets.randbelow(2**32) + 1
     slicer = Slicer(cloud, replicas, schema, made.total, ignore=ignore, only=only, sleep=sleep)
     begun, started = now(), clock()

@@ -17,6 +17,7 @@ from typing import Any
 
 from ops.aws import Cloud
 from ops.divergence.replicas import Replica, Schema, client
+from ops.divergence.rereading import strongly
 from ops.divergence.reserved import is_heartbeat
 from ops.divergence.survey import Suspicion
 from ops.errors import OpsError
@@ -26,11 +27,8 @@ from sketch.canonical import Checksum, item_digest
 # Segments of a parallel Scan, at the most.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html
 MAX_SLICES = 1_000_000
-# Of one BatchGetItem.
-BATCH = 100
 # Pages that DynamoDB may give for one slice, empty ones included, before something is wrong.
 MAX_PAGES = 10_000
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 2.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Slice:
 
 @dataclass
 class Tally:
-    """What reading took in one replica."""
+    """What reading slices took in one replica; reading items again by their keys is not in it."""
 
     items: int = 0
     size_bytes: int = 0
@@ -82,6 +80,7 @@ class Slicer:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.replicas, self.schema, self.total = tuple(replicas), schema, total
+        self._cloud = cloud
         self._clients: list[Any] = [client(cloud, replica) for replica in replicas]
         self._ignore = frozenset(ignore) - frozenset(schema.names)
         self._only = None if only is None else frozenset(only) | frozenset(schema.names)
@@ -99,7 +98,7 @@ class Slicer:
 
     def again(self, suspects: Sequence[Suspicion]) -> dict[bytes, Suspicion | None]:
         """Each suspect by its key, read once more; None: the replicas agree on it now."""
-        seen = self._by_key([one.key for one in suspects], self.tallies)
+        seen = self._by_key([one.key for one in suspects])
         return {key: None if _alike(digests) else Suspicion(key, digests) for key, digests in seen.items()}
 
     def _read(self, number: int, limit: int) -> tuple[Slice, list[Tally]]:
@@ -111,7 +110,7 @@ class Slicer:
             beyond |= more
         union = dict.fromkeys(key for side in sides for key in side)
         unlike = [key for key in union if not _alike([side.get(key) for side in sides])]
-        seen = self._by_key(unlike, tallies)
+        seen = self._by_key(unlike)
         gone = sum(1 for digests in seen.values() if all(digest is None for digest in digests))
         suspects = tuple(Suspicion(key, digests) for key, digests in seen.items() if not _alike(digests))
         return Slice(number, min(len(union) - gone, limit), suspects, beyond), tallies
@@ -143,34 +142,10 @@ class Slicer:
             request["ExclusiveStartKey"] = last
         raise OpsError(f"{self.replicas[place].label}: slice {number} of {self.total} has more than {MAX_PAGES} pages")
 
-    def _by_key(self, wanted: Sequence[bytes], tallies: Sequence[Tally]) -> dict[bytes, tuple[bytes | None, ...]]:
+    def _by_key(self, wanted: Sequence[bytes]) -> dict[bytes, tuple[bytes | None, ...]]:
         """The digest of each key's item in every replica, read strongly."""
-        found: dict[bytes, tuple[bytes | None, ...]] = {}
-        for start in range(0, len(wanted), BATCH):
-            part = wanted[start : start + BATCH]
-            sides = [self._batch(place, part, tallies[place]) for place in range(len(self.replicas))]
-            found.update({key: tuple(side.get(key) for side in sides) for key in part})
-        return found
-
-    def _batch(self, place: int, wanted: Sequence[bytes], tally: Tally) -> dict[bytes, bytes]:
-        replica, found = self.replicas[place], {}
-        names = self.schema.names
-        asked: Mapping[str, Any] = {
-            replica.table: {"Keys": [keys.unpack(key, names) for key in wanted], "ConsistentRead": True}
-        }
-        pause_s = FIRST_PAUSE_S
-        # Each call answers one key at least, unless it is throttled.
-        for _ in range(len(wanted) + 10):
-            answer = self._clients[place].batch_get_item(RequestItems=asked, ReturnConsumedCapacity="TOTAL")
-            tally.read_units += sum(_units({"ConsumedCapacity": one}) for one in answer.get("ConsumedCapacity", []))
-            for items in answer["Responses"].values():
-                found.update({keys.pack(item, names): self._digest(item) for item in items})
-            asked = answer.get("UnprocessedKeys") or {}
-            if not asked:
-                return found
-            self._sleep(pause_s)
-            pause_s = min(2 * pause_s, LAST_PAUSE_S)
-        raise OpsError(f"{replica.label}: items stayed unread, the table is throttled", hint="Try again later.")
+        read = strongly(self._cloud, self.replicas, self.schema, wanted, sleep=self._sleep)
+        return {key: tuple(None if one is None else self._digest(one) for one in images) for key, images in read}
 
     def _digest(self, item: Mapping[str, Any]) -> bytes:
         return item_digest(item, ignore=self._ignore, only=self._only)

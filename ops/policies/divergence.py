@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.bucket import REPAIR
+from ops.bucket import FLEET, REPAIR
+from ops.divergence.findings import FOLDER
 from ops.divergence.reserved import NAMESPACE
-from ops.policies.grant import Grant, Names
-from ops.policies.shared import keys, metrics, reading_items
+from ops.policies.grant import GENERATED, Grant, Names
+from ops.policies.shared import keys, metrics, reading_items, stack
 
 
 def reading_replicas(names: Names) -> Iterator[Grant]:
@@ -17,7 +18,8 @@ def reading_replicas(names: Names) -> Iterator[Grant]:
 
 
 def probing(names: Names) -> Iterator[Grant]:
-    """What replicas tell of themselves, and the heartbeats that are timed in an apply."""
+    """What replicas tell of themselves, and the heartbeats that are there. Those of an apply are written by what
+    :func:`repairing` grants."""
     table = names.everywhere("dynamodb", names.table)
     settings = ("dynamodb:DescribeContinuousBackups", "dynamodb:GetResourcePolicy")
     yield Grant("ReplicaSettings", settings, table)
@@ -26,8 +28,42 @@ def probing(names: Names) -> Iterator[Grant]:
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     own = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{NAMESPACE}{one}" for one in names.stage.regions]}}
     yield Grant("Heartbeats", ("dynamodb:GetItem",), table, condition=own)
-    writes = ("dynamodb:PutItem", "dynamodb:DeleteItem")
-    yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
+
+
+def findings(names: Names) -> Iterator[Grant]:
+    """What a comparison confirmed, kept in S3; without this, it is in the run's directory only. Beside the
+    ledger, which has the use of the key."""
+    why = "findings are named after their run"
+    yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FOLDER}/*"), why, changes=True)
+
+
+def fleet_states(names: Names) -> Iterator[Grant]:
+    """Where the fleet's state machines are, which the stacks tell."""
+    if names.stage.divergence.fleet:
+        yield from stack(names)
+
+
+def fleet(names: Names) -> Iterator[Grant]:
+    """Mode ``fleet``: the state machine of each region, and what its functions leave in the operations buckets. Beside
+    ``stack``, which says where the state machines are, and the ledger, which has the listing of the buckets and the use
+    of their key."""
+    if not names.stage.divergence.fleet:
+        return
+    buckets = [names.stage.operations_bucket(names.account, region) for region in names.stage.regions]
+    name = names.stage.fleet
+    yield Grant("Fleet", ("states:StartExecution",), names.everywhere("states", f"stateMachine:{name}"), changes=True)
+    why = "an execution's name has its plan's token in it"
+    actions = ("states:DescribeExecution", "states:StopExecution", "states:ListMapRuns")
+    yield Grant("Executions", actions, names.everywhere("states", f"execution:{name}:*"), why, changes=True)
+    # A segment's own execution, and the run of the Map that it belongs to: who failed, and why.
+    why = f"an iteration's id: {GENERATED}"
+    own = names.everywhere("states", f"execution:{name}/Segments:*")
+    yield Grant("Segments", ("states:DescribeExecution",), own, why, changes=True)
+    own = names.everywhere("states", f"mapRun:{name}/Segments:*")
+    yield Grant("MapRuns", ("states:DescribeMapRun", "states:ListExecutions"), own, why, changes=True)
+    why = "what was read of a segment is kept under its plan's token"
+    kept = tuple(f"arn:aws:s3:::{bucket}/{FLEET}/*" for bucket in buckets)
+    yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
 
 
 def repairing(names: Names) -> Iterator[Grant]:

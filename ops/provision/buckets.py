@@ -1,8 +1,9 @@
 """The operations bucket of each region: what it is to be, and what is there. ``ops.bucket`` says what it is for.
 
 What always holds: it is private, versioned, encrypted and closed to plain HTTP; its access is a matter of policies, not
-of ACLs; nothing in it expires but uploads that were never finished and earlier versions of the ledger's entries: what
-is quarantined stays. A bucket's name is the whole world's: one that another account has is left alone.
+of ACLs; nothing in it expires but uploads that were never finished, earlier versions of the ledger's entries and what
+functions read for a comparison: what is quarantined stays. A bucket's name is the whole world's: one that another
+account has is left alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.aws import Cloud, error_code
-from ops.bucket import LEDGER
+from ops.bucket import FLEET, LEDGER
 from ops.provision.keys import AWS_MANAGED, AWS_OWNED, identify
 from ops.provision.steps import tags
 from ops.stage import Stage
@@ -23,6 +24,8 @@ from ops.stage import Stage
 UPLOAD_DAYS = 7
 # An entry is rewritten as its run goes on; each earlier version is a moment of that run.
 EARLIER_ENTRIES_DAYS = 30
+# What the run that asked for them did not delete; no run takes longer than a day.
+SKETCHES_DAYS = 2
 PUBLIC_ACCESS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 # HEAD has no body to name an error in.
 _ABSENT, _FORBIDDEN = ("404", "NoSuchBucket", "NotFound"), ("403", "AccessDenied", "Forbidden")
@@ -73,6 +76,12 @@ def desired_bucket(stage: Stage, account: str, region: str) -> dict[str, Any]:
                 "Status": "Enabled",
                 "Prefix": f"{LEDGER}/",
                 "NoncurrentVersionExpiration": {"NoncurrentDays": EARLIER_ENTRIES_DAYS},
+            },
+            "sketches": {
+                "Status": "Enabled",
+                "Prefix": f"{FLEET}/",
+                "Expiration": {"Days": SKETCHES_DAYS},
+                "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
             },
         },
         "tags": {tag["Key"]: tag["Value"] for tag in tags(stage)},

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ops.aws import Cloud
-from ops.divergence import classes, latency
+from ops.divergence import classes, lagging
+from ops.divergence.comparison import LATELY
 from ops.divergence.explaining import Image
 from ops.divergence.findings import Findings, client_key
+from ops.divergence.groups import pairs
 from ops.divergence.judging import judge
 from ops.divergence.repair import policies
 from ops.divergence.repair.orders import Order, Row, digest
@@ -57,7 +59,7 @@ class Look:
             only=findings.only,
             attempts=attempts,
             settle_s=settle_s,
-            latency_ms=None if settle_s else latency.measured(self._cloud, findings.replicas, progress=progress),
+            latency_ms=None if settle_s else self._latency(),
             progress=progress,
             sleep=sleep,
             clock=self._clock,
@@ -76,6 +78,12 @@ class Look:
                 self.rows.append(Row(key, keys.text(key, names), "unsettled", "nothing", why, decided=False))
                 continue
             self._decide(key, held)
+
+    def _latency(self) -> dict[tuple[str, str], float]:
+        """The longest that replication took of late, by pair that has data."""
+        linked, _ = pairs(self._described)
+        found = lagging.read(self._cloud, linked, self._described, window=LATELY)
+        return {(one.source, one.target): one.max_ms for one in found if one.max_ms is not None}
 
     def _decide(self, key: bytes, held: Mapping[str, Image | None]) -> None:
         compared = {label: self._compared(image) for label, image in held.items()}

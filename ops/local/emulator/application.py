@@ -19,6 +19,7 @@ from ops.local.emulator.compatibility import owner_of
 from ops.local.emulator.conditions import Conditions
 from ops.local.emulator.control import PREFIX, Control
 from ops.local.emulator.enforcement import Enforcement
+from ops.local.emulator.executions import Executions
 from ops.local.emulator.fis import Experiments, FaultInjection, Resources
 from ops.local.emulator.gateway import Receive, Send
 from ops.local.emulator.healthchecks import HealthChecks
@@ -59,6 +60,7 @@ class Emulator:
         self.conditions = Conditions()
         self.enforcement = Enforcement()
         self.healthchecks = HealthChecks()
+        self.executions = Executions()
         self.fis = FaultInjection(Experiments(Record(state_dir), self.outages.apply, Resources()))
         self._control = Control(
             cloud_id=cloud_id,

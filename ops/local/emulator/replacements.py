@@ -305,6 +305,21 @@ REPLACEMENTS = (
         "tests/unit/local/emulator/test_healthchecks.py::test_calculated_check_keeps_its_children",
     ),
     Replacement(
+        "services.stepfunctions._execute_task",
+        ("state_def", "raw_input", "execution", "ctx"),
+        "An execution that is stopped begins nothing more, and the iterations of its Map end with it. ministack notes "
+        "that it was stopped and runs all iterations to their end.",
+        "executions.task",
+        "tests/unit/local/emulator/test_executions.py::test_task_of_a_stopped_execution_is_not_begun",
+    ),
+    Replacement(
+        "services.stepfunctions._fail_execution",
+        ("execution", "error", "cause"),
+        "A stopped execution stays stopped. ministack calls it failed once an iteration was not run to its end.",
+        "executions.fail",
+        "tests/unit/local/emulator/test_executions.py::test_stopped_execution_does_not_fail_later",
+    ),
+    Replacement(
         "app.app",
         ("scope", "receive", "send"),
         "Carries the control endpoint /_atoll/ and the ticks. An asynchronous invocation is answered with the id "

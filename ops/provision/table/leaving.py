@@ -15,7 +15,7 @@ from typing import Any
 
 from ops import divergence
 from ops.aws import Cloud
-from ops.errors import OpsError, UsageError
+from ops.errors import OpsError, RefusedError, UsageError
 from ops.plan import Step
 from ops.provision.desired import RUNBOOK
 from ops.provision.steps import region_of
@@ -75,6 +75,11 @@ def examine(cloud: Cloud, region: str, sleep: Callable[[float], None] = time.sle
         return Leaving(table, scaling=scaling)
     staying = [r for r in stage.regions if r == home or own.replicas.get(r) == "ACTIVE"]
     found = divergence.compare(cloud, regions=[region, *staying], sleep=sleep)
+    if not found.complete:
+        raise RefusedError(
+            f"replica of {region}: {found.check().detail}",
+            hint=f"Look at it first: ops run divergence --stage {stage.stage}",
+        )
     held = [
         difference.text
         for difference in found.confirmed

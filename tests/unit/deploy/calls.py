@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,11 +32,14 @@ from tests.unit.handlers import support
 from tests.unit.handlers.conftest import forget
 from tests.unit.handlers.support import Cloud, Context, cloudevent, envelope, post, request, sqs_event
 from tests.unit.handlers.test_processors import accepted
+from tests.unit.handlers.test_sketch import begun, order
 
 HANDLERS = ROOT / "handlers"
 Handler = Callable[[dict[str, Any], Any], Any]
 Site = tuple[str, int]  # file below handlers/, line
 
+# What a key ends in is the run's: a role names the folder.
+_FOLDER = re.compile(r"^(arn:aws:s3:::[^/]+/[^/]+)/.+")
 # What calls AWS without bearing the name of an operation: Powertools' persistence layer.
 LAYER_METHODS = {"save_inprogress", "save_success", "delete_record", "get_record"}
 
@@ -77,12 +81,21 @@ def _activity(handler: Handler, cloud: Cloud) -> None:
     handler(sqs_event(envelope(accepted(cloudevent(id="undated", time=None)))), Context())
 
 
+def _sketch(handler: Handler, cloud: Cloud) -> None:
+    bucket = support.ENVIRONMENT["ATOLL_OPERATIONS_BUCKET"]
+    aws.s3().create_bucket(Bucket=bucket)
+    handler(order(lap=0), Context(remaining_ms=60_000))
+    aws.s3().put_object(Bucket=bucket, Key="fleet/unit/999/000000.part", Body=begun().to_bytes())
+    handler(order(lap=1), Context(remaining_ms=60_000))
+
+
 PATHS: dict[str, Callable[[Handler, Cloud], None]] = {
     "ingest": _ingest,
     "query": _query,
     "status": _status,
     "store": _store,
     "activity": _activity,
+    "sketch": _sketch,
 }
 
 
@@ -100,7 +113,8 @@ class Recording:
             return
         self.sites |= here
         self.permissions[self.function] |= {
-            Permission(iam.action_of(model), resource) for resource in iam.addressed(model, params, REGION, ACCOUNT)
+            Permission(iam.action_of(model), _FOLDER.sub(r"\1/*", resource))
+            for resource in iam.addressed(model, params, REGION, ACCOUNT)
         }
 
 

@@ -135,6 +135,11 @@ def _by_encryption(stack: Stack, function: dict[str, Any], direct: set[Permissio
     for one in direct:
         if table_key := tables.get(one.resource.partition("/index/")[0]):
             yield Permission("kms:Decrypt", keys.get(table_key, table_key), "dynamodb")
+        for bucket, bucket_key in operations_bucket(stack).items():
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+            if one.resource.startswith(f"{bucket}/"):
+                action = "kms:GenerateDataKey" if one.action == "s3:PutObject" else "kms:Decrypt"
+                yield Permission(action, keys.get(bucket_key, bucket_key), "s3")
         if queue_key := queues.get(one.resource):
             yield Permission("kms:Decrypt", keys.get(queue_key, queue_key), "sqs")
             if one.action == "sqs:SendMessage":
@@ -146,6 +151,14 @@ def global_table(stack: Stack) -> dict[str, str]:
     stack's key (``ops.stage.Stage.key_alias``), and under that key where there is one."""
     return {
         f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{alias['AliasName'].removeprefix('alias/')}": alias["TargetKeyId"]
+        for alias in stack.of_type("AWS::KMS::Alias").values()
+    }
+
+
+def operations_bucket(stack: Stack) -> dict[str, str]:
+    """The same of the bucket that ``provision`` makes (``ops.stage.Stage.operations_bucket``)."""
+    return {
+        f"arn:aws:s3:::{alias['AliasName'].removeprefix('alias/')}-ops-{ACCOUNT}-{REGION}": alias["TargetKeyId"]
         for alias in stack.of_type("AWS::KMS::Alias").values()
     }
 

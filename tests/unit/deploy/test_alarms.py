@@ -33,6 +33,11 @@ def tickets(alarms: dict[str, Any]) -> set[str]:
     return {name for name, alarm in alarms.items() if alarm.get("AlarmActions")}
 
 
+def surveying(alarms: dict[str, Any]) -> set[str]:
+    """Those of the function that reads for the divergence runbook: whoever runs it is told, and the region is well."""
+    return {name for name in alarms if name.startswith("Sketch")}
+
+
 # --- completeness -------------------------------------------------------------------------------------------------
 
 
@@ -171,7 +176,7 @@ def test_region_is_unhealthy_when_any_of_its_alarms_but_a_dlqs_is_on(
     assert not holds(composite["AlarmRule"], dict.fromkeys(states, "INSUFFICIENT_DATA"))
     for name, alarm in alarms.items():
         on = holds(composite["AlarmRule"], states | {alarm["AlarmName"]: "ALARM"})
-        assert on == (name not in tickets(alarms)), name
+        assert on == (name not in tickets(alarms) | surveying(alarms)), name
     assert composite["AlarmActions"] == composite["OKActions"] == ["AlarmTopic"]
     assert len(composite["AlarmRule"]) <= 10_240  # PutCompositeAlarm's limit
 

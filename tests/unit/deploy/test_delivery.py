@@ -18,7 +18,7 @@ from tests.template import ACCOUNT, Stack
 from tests.unit.deploy.conftest import TEMPLATE, Template
 
 Deployed = Callable[[str, str], Stack]
-PROJECT = ("deploy", "handlers", "serverless.yml", "package.json")
+PROJECT = ("deploy", "handlers", "sketch", "serverless.yml", "package.json")
 
 
 def of_type(template: Template, kind: str) -> dict[str, dict[str, Any]]:

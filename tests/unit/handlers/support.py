@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "ATOLL_DLQ_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/atoll-test-store-dlq",
     "ATOLL_MAX_RECEIVE_COUNT": "3",
     "ATOLL_TRACE_RATE": "0.25",
+    "ATOLL_OPERATIONS_BUCKET": "atoll-test-ops-123456789012-us-east-1",
     "ATOLL_RECORD": "api.atoll.test",
     "ATOLL_TOKEN_URL": "https://login.atoll.test/oauth2/token",
     "ATOLL_WRITE_SCOPE": "atoll/events:write",

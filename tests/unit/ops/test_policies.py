@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -18,6 +21,7 @@ from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from moto import mock_aws
 from moto.events.models import ReplayState, events_backends
+from pydantic import TypeAdapter
 
 from ops import (
     aws,
@@ -38,8 +42,8 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.divergence import beating, probing, repair
-from ops.errors import InterruptedRunError, UsageError
+from ops.divergence import beating, fleet, probing, repair
+from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
 from ops.failover.proof import prove
@@ -47,6 +51,7 @@ from ops.failover.request import request as failover_request
 from ops.load import EDGE, Attempt, LoadRecord
 from ops.plan import Plan
 from ops.policies import COMPOSITES, GENERATED, NO_RESOURCE, Document, Grant, Statement, shared
+from ops.policies import divergence as grants_of_divergence
 from ops.provision.alarms import topic_arn
 from ops.provision.waits import Waits
 from ops.provision.world import observe
@@ -55,6 +60,7 @@ from ops.replay import pausing
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.divergence.workflows import workflows
 from tests.unit.ops.redrive.platform import answering
 from tests.unit.ops.replay.stored import store
 from tests.unit.ops.test_ledger import ENTRY
@@ -188,14 +194,49 @@ def _divergence(world: World, apply: bool = False) -> Iterator[None]:
     world.cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item=item)
     yield
     for regions in ([US, AP], [AP, US]):
-        divergence.estimate(world.cloud, "", regions)
-        assert len(divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None).differences) == 1
+        found = divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None)
+        assert len(found.differences) == 1
     _probe(world, apply)
+    _fleet(world, apply)
+    if apply:
+        _findings(world, found)
     _repair(world, apply)
 
 
 def _divergence_applied(world: World) -> Iterator[None]:
     yield from _divergence(world, apply=True)
+
+
+def _findings(world: World, found: divergence.Comparison) -> None:
+    run, stage = "20260301T120000Z-divergence", world.cloud.stage
+    with tempfile.TemporaryDirectory() as directory:
+        # They go to another region's bucket where the home region's does not take them.
+        for region in stage.regions:
+            world.cloud.stage = stage.model_copy(update={"home_region": region})
+            made = found.findings(run, stage.stage, ACCOUNT)
+            assert divergence.findings.save(world.cloud, made, Path(directory)) == run
+    world.cloud.stage = stage
+
+
+def _fleet(world: World, apply: bool) -> None:
+    cloud = world.cloud
+    replicas = divergence.resolve(cloud)
+    described = divergence.describe(cloud, replicas)
+    schema, _ = divergence.agree(described)
+    with workflows(world.hub, cloud) as machines:
+        plan = fleet.plan(cloud, replicas, schema, described, segments=2)
+        if not apply:
+            return
+        quick: dict[str, Any] = {"clock": lambda: 0.0, "sleep": lambda seconds: None}
+        assert len(fleet.survey(cloud, plan, plan.token, **quick).suspects) == 1
+        machines.broken = {1: "broken"}
+        for region in cloud.stage.regions:
+            machines.broken_in = [region]
+            with pytest.raises(OpsError):
+                fleet.survey(cloud, plan, plan.token, **quick)
+        machines.each_look = _interrupt
+        with pytest.raises(InterruptedRunError):
+            fleet.survey(cloud, plan, plan.token, **quick)
 
 
 def _probe(world: World, apply: bool) -> None:
@@ -213,20 +254,34 @@ def _probe(world: World, apply: bool) -> None:
 
 
 def _repair(world: World, apply: bool) -> None:
-    cloud, options = world.cloud, {"sleep": lambda seconds: None}
-    found = divergence.compare(cloud, "", [US, AP], **options)
-    findings = found.findings("20260301T120000Z-divergence", cloud.stage.stage, ACCOUNT)
-    made = repair.plan(cloud, findings, f"region:{AP}", settle_s=0.1, **options)
-    if not apply:
-        assert made.changes
-        return
-    done = repair.apply(cloud, made, made.token, **options)
-    assert repair.prove(cloud, done, **options).checks()[0].ok
-    # Moto's replicas do not replicate, so that each can have its own again.
-    back = repair.plan_undo(cloud, made.token, force="replication", **options)
-    assert repair.apply(cloud, back, back.token, **options).figures()["mended"] == done.figures()["mended"]
-    again = repair.plan(cloud, findings, f"region:{US}", settle_s=0.1, **options)
-    assert repair.apply(cloud, again, again.token, **options).checks()[0].ok
+    """Repair and undo, with records kept in each region in turn, as where the home region is another one."""
+    cloud, stage = world.cloud, world.cloud.stage
+    options: dict[str, Any] = {"sleep": lambda seconds: None}
+    key: Any = {"pk": {"S": "EVENT#3"}, "sk": {"S": "EVENT"}}
+    for region in stage.regions:
+        item = key | {"held_by": {"S": region}}
+        world.hub.unseen("dynamodb", region).put_item(TableName=stage.table_name, Item=item)
+    for region in stage.regions:
+        cloud.stage = stage.model_copy(update={"home_region": region})
+        # A repair that was killed before it kept its plan.
+        entry = dataclasses.replace(ENTRY, runbook="divergence", token="0" * 16)
+        body = TypeAdapter(ledger.Entry).dump_json(entry)
+        where = {"Bucket": bucket.place(cloud, region).bucket, "Key": f"ledger/divergence/{entry.token}.json"}
+        world.hub.unseen("s3", region).put_object(Body=body, **where)
+        with pytest.raises(UsageError, match="no repair was applied"):
+            repair.plan_undo(cloud, entry.token)
+        for right in stage.regions:
+            found = divergence.compare(cloud, "", [US, AP], **options)
+            findings = found.findings(f"20260301T12000{stage.regions.index(right)}Z-divergence", stage.stage, ACCOUNT)
+            made = repair.plan(cloud, findings, f"region:{right}", settle_s=0.1, **options)
+            assert made.estimates["items"] == 2
+            if apply:
+                done = repair.apply(cloud, made, made.token, **options)
+                # Moto's replicas do not replicate, so that each can have its own again.
+                back = repair.plan_undo(cloud, made.token, force="replication", **options)
+                assert repair.prove(cloud, done, **options).checks()[0].ok
+                assert repair.apply(cloud, back, back.token, **options).checks()[0].ok
+    cloud.stage = stage
 
 
 def _metrics(world: World) -> Iterator[None]:
@@ -518,9 +573,9 @@ def _failover_now(world: World) -> None:
         assert len(divergence.compare(cloud, "", order, sleep=lambda seconds: None).differences) == 1
 
 
-Path = Callable[[World], Iterator[None]]
+Way = Callable[[World], Iterator[None]]
 # Each makes its preparations, yields, and then does what the runbook or command does.
-DRY: dict[str, Path] = {
+DRY: dict[str, Way] = {
     "divergence": _divergence,
     "failover": _failover,
     "metrics": _metrics,
@@ -535,7 +590,7 @@ DRY: dict[str, Path] = {
     "status": _status,
     "token": _token,
 }
-APPLIED: dict[str, Path] = {
+APPLIED: dict[str, Way] = {
     "divergence": _divergence_applied,
     "provision": _provision_applied,
     "provision-destroy": _destroy_applied,
@@ -652,6 +707,53 @@ def test_policy_of_a_stage_with_capacity_grants_what_scaling_it_calls(world: Wor
     less = policies.grants("provision", on_demand, ACCOUNT, True)
     missed = [line for line in problems(less, needed) if line.startswith("needed")]
     assert {line.split()[4].split(":")[1] for line in missed} == {"RegisterScalableTarget", "PutScalingPolicy"}
+
+
+@pytest.mark.parametrize("own_keys", [False, True])
+def test_fleet_is_granted_by_a_part_that_is_used_whole(world: World, own_keys: bool) -> None:
+    cloud = (world.with_keys() if own_keys else world).provisioned().cloud
+    cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item={"pk": {"S": "a"}, "sk": {"S": "EVENT"}})
+    with workflows(world.hub, cloud) as machines:
+        replicas = divergence.resolve(cloud)
+        described = divergence.describe(cloud, replicas)
+        schema, _ = divergence.agree(described)
+        world.calls.clear()
+        plan = fleet.plan(cloud, replicas, schema, described, segments=2)
+        read = [*world.calls.asked]
+        quick: dict[str, Any] = {"clock": lambda: 0.0, "sleep": lambda seconds: None}
+        world.calls.clear()
+        assert len(fleet.survey(cloud, plan, plan.token, **quick).suspects) == 1
+        machines.broken = {1: "broken"}
+        for region in cloud.stage.regions:
+            machines.broken_in = [region]
+            with pytest.raises(OpsError):
+                fleet.survey(cloud, plan, plan.token, **quick)
+        machines.each_look = _interrupt
+        with pytest.raises(InterruptedRunError):
+            fleet.survey(cloud, plan, plan.token, **quick)
+        changed = world.calls.asked
+
+    names = policies.Names(cloud.stage, ACCOUNT)
+    granted = [*shared.stack(names), *grants_of_divergence.fleet(names)]
+    dry = [grant for grant in granted if not grant.changes]
+
+    assert problems(dry, needs(read)) == []
+    assert problems(granted, needs([*read, *changed])) == []
+    called = needs([*read, *changed])
+    for index, grant in enumerate(granted):
+        for action in () if grant.behind else grant.actions:
+            less = [*granted]
+            less[index] = _with(grant, actions=tuple(one for one in grant.actions if one != action))
+            assert problems(less, called), f"{action} of {grant.sid} was taken away, and nothing is reported"
+    keys = [action for grant in granted for action in grant.actions if action.startswith("kms:")]
+    assert keys == (["kms:Decrypt"] * 2 if own_keys else [])
+    off = cloud.stage.divergence.model_copy(update={"fleet": False})
+    without = policies.Names(cloud.stage.model_copy(update={"divergence": off}), ACCOUNT)
+    assert list(grants_of_divergence.fleet(without)) == []
+
+
+def _interrupt(_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("own_keys", [False, True])

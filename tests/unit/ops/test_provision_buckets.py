@@ -46,14 +46,16 @@ def test_apply_makes_a_private_and_versioned_bucket_in_each_region(deployed: Clo
         assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
-def test_lifecycle_ends_unfinished_uploads_and_earlier_entries_and_never_what_is_quarantined(stage: Stage) -> None:
+def test_lifecycle_ends_unfinished_uploads_earlier_entries_and_sketches_and_never_what_is_quarantined(
+    stage: Stage,
+) -> None:
     rules = desired_bucket(stage, "123456789012", US)["lifecycle"].values()
 
     ending = {"Expiration", "NoncurrentVersionExpiration", "Transitions", "NoncurrentVersionTransitions"}
     for rule in rules:
         if rule.keys() & ending:
-            assert rule["Prefix"] == f"{bucket.LEDGER}/"
-    assert not any("Expiration" in rule for rule in rules)
+            assert rule["Prefix"] in (f"{bucket.LEDGER}/", f"{bucket.FLEET}/")
+    assert {rule["Prefix"] for rule in rules if "Expiration" in rule} == {f"{bucket.FLEET}/"}
     assert not f"{bucket.QUARANTINE}/".startswith(f"{bucket.LEDGER}/")
 
 

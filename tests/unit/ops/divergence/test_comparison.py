@@ -8,6 +8,7 @@ import pytest
 
 from ops.aws import Cloud
 from ops.divergence import Comparison, Pace, compare
+from ops.divergence.reserved import heartbeat_key
 from ops.errors import RefusedError, UsageError
 
 US, AP = "us-east-1", "ap-south-1"
@@ -201,3 +202,15 @@ def test_compare_when_there_is_one_region_is_refused(account: Cloud) -> None:
 def test_compare_when_tables_are_empty_finds_nothing(account: Cloud) -> None:
     make(account)
     assert check(account).equal
+
+
+def test_compare_when_a_heartbeat_is_under_way_leaves_it_out(account: Cloud) -> None:
+    make(account)
+    put(account, US, item("same"), heartbeat_key(("pk", "sk"), ("S", "S"), US))
+    put(account, AP, item("same"))
+    slept: list[float] = []
+    found = check(account, slept.append)
+    assert found.equal
+    assert found.differences == ()
+    assert found.judged.counts["excluded"] == 1
+    assert slept == []

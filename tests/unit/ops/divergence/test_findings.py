@@ -67,6 +67,13 @@ def test_findings_when_the_bucket_is_there_are_loaded_where_the_run_is_not(accou
     assert kept.load(account, RUN) == FOUND
 
 
+def test_findings_when_the_home_regions_bucket_is_away_are_kept_in_another(account: Cloud, tmp_path: Path) -> None:
+    name = bucket.place(account, AP).bucket
+    account.client("s3", AP).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": AP})
+    assert kept.save(account, FOUND, tmp_path) == RUN
+    assert kept.load(account, RUN) == FOUND
+
+
 def test_findings_when_a_place_is_named_are_kept_there(account: Cloud, tmp_path: Path) -> None:
     make_bucket(account, "audits")
     reference = kept.save(account, FOUND, tmp_path, "s3://audits/atoll")

@@ -88,7 +88,6 @@ class World:
             for module in ("rereading", "repair.mending"):
                 patch.setattr(f"ops.divergence.{module}.client", self.client)
             patch.setattr("ops.divergence.repair.planning.describe", lambda cloud, replicas: self.described())
-            patch.setattr("ops.divergence.latency.measured", lambda cloud, replicas, **options: {})
             patch.setattr("ops.divergence.repair.standing.refusals", lambda cloud, described: [])
             patch.setattr("ops.divergence.repair.applying.caller", lambda cloud: "arn:aws:iam::123456789012:user/unit")
             patch.setattr("ops.bucket.exists", lambda cloud, place: True)

@@ -1,0 +1,79 @@
+"""What a mode is: an entry in the list of modes, and what it hands back for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ops import tables
+from ops.aws import Cloud
+from ops.divergence.comparison import Subject
+from ops.divergence.request import Request
+from ops.markup import Html
+from ops.plan import Plan
+from ops.record import Check
+
+if TYPE_CHECKING:
+    from ops.runbook import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a mode. ``plan`` is None where the mode only reads."""
+
+    run: Run
+    request: Request
+    subjects: Sequence[Subject]
+    plan: Plan | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a mode did, in the order of the page: what was read, what differs, charts; then figures and the verdict."""
+
+    read: Html
+    differences: Html
+    pictures: Html
+    figures: dict[str, Any] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One mode.
+
+    Attributes
+    ----------
+    says
+        What it is for, in a few words.
+    takes
+        The parameters that it has a use for.
+    plan
+        Makes the plan; None where the mode writes nothing.
+    alone
+        Whether it takes one table at a time.
+    """
+
+    name: str
+    says: str
+    takes: frozenset[str]
+    run: Callable[[Job], Result]
+    plan: Callable[[Cloud, Request, Sequence[Subject]], Plan] | None = None
+    alone: bool = False
+
+
+def dry(job: Job, text: str) -> Result:
+    """What a mode that writes hands back as long as its plan is not applied."""
+    assert job.plan is not None
+    return Result(nothing(text), nothing(text), nothing(text), checks=job.run.plannable(job.plan))
+
+
+def together(*parts: Any) -> Html:
+    """Tables and charts below one another, as one thing that a notebook shows."""
+    return Html("".join(part._repr_html_() for part in parts), "\n".join(map(repr, parts)))
+
+
+def nothing(text: str) -> Html:
+    """A line that says why there is nothing to show."""
+    return tables.table([], "", empty=text)
