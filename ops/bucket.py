@@ -24,6 +24,8 @@ QUARANTINE = "quarantine"
 FLEET = "fleet"
 # Of replayed slices, beside the ledger, whose objects are entries and nothing else.
 KEYS_HEARD = "keys/replay"
+# Items as they were before a repair, by its plan's token.
+REPAIR = "repair"
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.policies.destroying import destroy
-from ops.policies.divergence import findings, fleet, fleet_states, probing, reading_replicas
+from ops.policies.divergence import findings, fleet, fleet_states, probing, reading_replicas, repairing
 from ops.policies.documents import MANAGED_POLICY_CHARACTERS, Document, Statement, document_of, parts, size
 from ops.policies.drills import experiments, failover, starting_drills
 from ops.policies.grant import COMPOSITES, GENERATED, NO_RESOURCE, NOTHING_BESIDES, Besides, Grant, Names, Part
@@ -61,7 +61,17 @@ __all__ = [
 ]
 
 RUNBOOKS: dict[str, tuple[Part, ...]] = {
-    "divergence": (opening, tables, reading_replicas, probing, fleet_states, fleet, findings),
+    "divergence": (
+        opening,
+        tables,
+        reading_replicas,
+        probing,
+        fleet_states,
+        fleet,
+        findings,
+        ledger("divergence"),
+        repairing,
+    ),
     "failover": (
         opening,
         stack,

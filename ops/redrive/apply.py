@@ -17,6 +17,7 @@ from ops.aws import Cloud, explained
 from ops.errors import InterruptedRunError, OpsError
 from ops.ledger import State
 from ops.plan import Outcome, Plan, Report, Step, apply_command, authorize
+from ops.rate import TokenBucket
 from ops.redrive import movetask, queues
 from ops.redrive.book import Book, invoked
 from ops.redrive.choice import Choice, age_s
@@ -25,7 +26,6 @@ from ops.redrive.moving import Pass
 from ops.redrive.orders import Orders
 from ops.redrive.outcome import Done, Redriven
 from ops.redrive.queues import DeadLetterQueue
-from ops.redrive.rate import TokenBucket
 
 LINE_EVERY_S = 2.0
 

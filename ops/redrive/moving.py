@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from ops.aws import Cloud
+from ops.rate import TokenBucket
 from ops.redrive import quarantine
 from ops.redrive.delivering import Delivered, Undelivered, deliver
 from ops.redrive.messages import Letter, Target
 from ops.redrive.orders import Orders, Tally
 from ops.redrive.queues import DeadLetterQueue
-from ops.redrive.rate import TokenBucket
 from ops.redrive.receipts import Receipts
 from ops.redrive.receiving import BATCH, Batch, Receivers, Seen
 

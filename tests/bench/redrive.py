@@ -21,11 +21,11 @@ import boto3
 
 from ops.aws import CONFIG, Cloud
 from ops.bucket import Place
+from ops.rate import TokenBucket
 from ops.redrive.choice import Choice
 from ops.redrive.moving import Pass
 from ops.redrive.orders import Orders, Tally
 from ops.redrive.queues import DeadLetterQueue, Feed
-from ops.redrive.rate import TokenBucket
 from ops.stage import load_stage
 
 REGION, ACCOUNT = "us-east-1", "000000000000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 import tempfile
@@ -20,6 +21,7 @@ from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from moto import mock_aws
 from moto.events.models import ReplayState, events_backends
+from pydantic import TypeAdapter
 
 from ops import (
     aws,
@@ -40,7 +42,7 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.divergence import beating, fleet, probing
+from ops.divergence import beating, fleet, probing, repair
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
@@ -198,6 +200,7 @@ def _divergence(world: World, apply: bool = False) -> Iterator[None]:
     _fleet(world, apply)
     if apply:
         _findings(world, found)
+    _repair(world, apply)
 
 
 def _divergence_applied(world: World) -> Iterator[None]:
@@ -248,6 +251,37 @@ def _probe(world: World, apply: bool) -> None:
             cloud, plan, plan.token, schema, found, rounds=1, deadline_s=1.0, sleep=lambda seconds: None
         )
         assert beats.left == ()
+
+
+def _repair(world: World, apply: bool) -> None:
+    """Repair and undo, with records kept in each region in turn, as where the home region is another one."""
+    cloud, stage = world.cloud, world.cloud.stage
+    options: dict[str, Any] = {"sleep": lambda seconds: None}
+    key: Any = {"pk": {"S": "EVENT#3"}, "sk": {"S": "EVENT"}}
+    for region in stage.regions:
+        item = key | {"held_by": {"S": region}}
+        world.hub.unseen("dynamodb", region).put_item(TableName=stage.table_name, Item=item)
+    for region in stage.regions:
+        cloud.stage = stage.model_copy(update={"home_region": region})
+        # A repair that was killed before it kept its plan.
+        entry = dataclasses.replace(ENTRY, runbook="divergence", token="0" * 16)
+        body = TypeAdapter(ledger.Entry).dump_json(entry)
+        where = {"Bucket": bucket.place(cloud, region).bucket, "Key": f"ledger/divergence/{entry.token}.json"}
+        world.hub.unseen("s3", region).put_object(Body=body, **where)
+        with pytest.raises(UsageError, match="no repair was applied"):
+            repair.plan_undo(cloud, entry.token)
+        for right in stage.regions:
+            found = divergence.compare(cloud, "", [US, AP], **options)
+            findings = found.findings(f"20260301T12000{stage.regions.index(right)}Z-divergence", stage.stage, ACCOUNT)
+            made = repair.plan(cloud, findings, f"region:{right}", settle_s=0.1, **options)
+            assert made.estimates["items"] == 2
+            if apply:
+                done = repair.apply(cloud, made, made.token, **options)
+                # Moto's replicas do not replicate, so that each can have its own again.
+                back = repair.plan_undo(cloud, made.token, force="replication", **options)
+                assert repair.prove(cloud, done, **options).checks()[0].ok
+                assert repair.apply(cloud, back, back.token, **options).checks()[0].ok
+    cloud.stage = stage
 
 
 def _metrics(world: World) -> Iterator[None]:

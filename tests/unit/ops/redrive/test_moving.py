@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from ops.bucket import Place
 from ops.errors import OpsError
+from ops.rate import TokenBucket
 from ops.redrive import delivering, moving, receiving
 from ops.redrive.choice import Choice
 from ops.redrive.moving import Pass
 from ops.redrive.orders import Orders, Tally
-from ops.redrive.rate import TokenBucket
 from ops.stage import load_stage
 from tests.unit.ops.redrive.fakes import Clock, FakeCloud, FakeSqs, KilledError, Outcome, dead_letter_queue
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.redrive.rate import TokenBucket
+from ops.rate import TokenBucket
 
 
 @given(
