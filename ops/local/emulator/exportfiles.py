@@ -15,6 +15,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Context
 from typing import Any
 
 FILES = 4
@@ -106,12 +107,14 @@ def ion(value: Mapping[str, Any]) -> str:
 
 
 def _decimal(number: str) -> str:
-    digits, letter, exponent = number.upper().partition("E")
+    # As DynamoDB keeps numbers, whichever way they were written.
+    digits, letter, exponent = str(_EXACT.normalize(_EXACT.create_decimal(number))).partition("E")
     if letter:
         return f"{digits}d{exponent.removeprefix('+')}"
     return digits if "." in digits else f"{digits}."
 
 
+_EXACT = Context(prec=38)
 _SETS = frozenset(("SS", "NS", "BS"))
 _WRITERS: dict[str, Callable[[Any], str]] = {
     "S": _text,

@@ -142,6 +142,7 @@ def test_table_without_point_in_time_recovery_is_not_exported(bench: Bench) -> N
         ({"N": "103"}, "103."),
         ({"N": "8.5"}, "8.5"),
         ({"N": "1E+5"}, "1d5"),
+        ({"N": "00.50"}, "0.5"),
         ({"NS": ["1"]}, "$dynamodb_NS::[1.]"),
         ({"B": "AA=="}, "{{AA==}}"),
         ({"M": {"a b": {"NULL": True}, "null": {"S": 'é"'}}}, '{"a b":null,"null":"é\\""}'),
