@@ -21,6 +21,7 @@ from ops.divergence.classes import KINDS, MEANINGS
 from ops.divergence.findings import Finding, Findings, wire
 from ops.divergence.groups import pairs
 from ops.divergence.judging import Difference, Judged, check_attempts, judge
+from ops.divergence.naming import short
 from ops.divergence.replicas import Described, Replica, Schema, agree, describe, resolve
 from ops.divergence.scanning import Pace, scan
 from ops.divergence.survey import Survey
@@ -31,8 +32,6 @@ Progress = Callable[[str], None]
 
 # Of keys in a check's detail, and in the figures.
 NAMED, KEYS = 10, 20
-# Of a key in a table, in characters: a key may have 3,072 bytes. Findings have it whole.
-KEY_CHARS = 100
 # Of replication latency: what it took lately, not this morning.
 LATELY = timedelta(minutes=15)
 
@@ -96,7 +95,7 @@ class Comparison:
             "expired": counts.get("expired", 0),
             "differences": len(self.confirmed),
             "classes": {kind: counts[kind] for kind in KINDS if counts.get(kind)},
-            "keys": [_short(one.text) for one in self.confirmed[:KEYS]],
+            "keys": [short(one.text) for one in self.confirmed[:KEYS]],
             "read_units": round(sum(one.read_units for one in self.survey.sides), 1),
             "duration_s": round(self.duration_s, 2),
             "implementation": self.survey.implementation,
@@ -122,7 +121,7 @@ class Comparison:
         elif self.equal:
             detail = f"every item is the same in {' and '.join(labels)} ({counts}){aside}"
         else:
-            named = "; ".join(f"{_short(one.text)} ({one.kind})" for one in self.confirmed[:NAMED])
+            named = "; ".join(f"{short(one.text)} ({one.kind})" for one in self.confirmed[:NAMED])
             more = f"; and {len(self.confirmed) - NAMED:,} more" if len(self.confirmed) > NAMED else ""
             detail = f"{len(self.confirmed):,} items differ: {named}{more}{aside}"
         return Check(f"replicas of {self.table} agree", self.equal, detail)
@@ -131,7 +130,7 @@ class Comparison:
         """A row a difference."""
         rows = [
             (
-                _short(one.text),
+                short(one.text),
                 one.kind,
                 ", ".join(one.missing_in),
                 ", ".join(diff.path for diff in one.attributes),
@@ -145,7 +144,7 @@ class Comparison:
     def attributes_frame(self) -> pd.DataFrame:
         """A row an attribute that differs, a column a replica."""
         rows = [
-            {"key": _short(one.text), "attribute": diff.path} | diff.values
+            {"key": short(one.text), "attribute": diff.path} | diff.values
             for one in self.differences
             for diff in one.attributes
         ]
@@ -180,10 +179,6 @@ class Comparison:
             made=datetime.now(UTC),
             findings=found,
         )
-
-
-def _short(key: str) -> str:
-    return key if len(key) <= KEY_CHARS else f"{key[: KEY_CHARS - 1]}…"
 
 
 def look(cloud: Cloud, table: str = "", regions: Sequence[str] = (), replicas: Sequence[str] = ()) -> Subject:

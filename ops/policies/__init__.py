@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.policies.destroying import destroy
-from ops.policies.divergence import findings, fleet, fleet_states, probing, reading_replicas, repairing
+from ops.policies.divergence import (
+    findings,
+    fleet,
+    fleet_states,
+    heartbeats,
+    reading_replicas,
+    repairing,
+    replica_settings,
+)
 from ops.policies.documents import MANAGED_POLICY_CHARACTERS, Document, Statement, document_of, parts, size
 from ops.policies.drills import experiments, failover, starting_drills
 from ops.policies.grant import COMPOSITES, GENERATED, NO_RESOURCE, NOTHING_BESIDES, Besides, Grant, Names, Part
@@ -61,17 +69,7 @@ __all__ = [
 ]
 
 RUNBOOKS: dict[str, tuple[Part, ...]] = {
-    "divergence": (
-        opening,
-        tables,
-        reading_replicas,
-        probing,
-        fleet_states,
-        fleet,
-        findings,
-        ledger("divergence"),
-        repairing,
-    ),
+    "divergence": (opening, tables, reading_replicas, replica_settings, heartbeats, findings, fleet_states, fleet),
     "failover": (
         opening,
         stack,
@@ -105,6 +103,8 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
 
 # Of a runbook asked for something that a role for the rest of it should not be able to do.
 VARIANTS: dict[str, tuple[Part, ...]] = {
+    # ops run divergence -p mode=repair, and -p mode=undo
+    "divergence-repair": (opening, tables, replica_settings, ledger("divergence"), repairing),
     # ops run provision -p destroy=true
     "provision-destroy": (opening, stack, tables, archives, records, provision, destroy),
 }
@@ -146,7 +146,7 @@ def grants(
     if name not in known:
         raise UsageError(
             f"runbook: there is no {name!r} with a policy{did_you_mean(name, list(known))}; accepted: the runbooks "
-            f"{', '.join(RUNBOOKS)}, and the commands {', '.join(COMMANDS)}; for `-p destroy=true`, "
+            f"{', '.join(RUNBOOKS)}, and the commands {', '.join(COMMANDS)}; for what is destroyed or repaired, "
             f"{', '.join(VARIANTS)}",
             hint="`ops deploy` has none: what it needs is what CloudFormation makes of the template."
             if name == "deploy"

@@ -17,24 +17,29 @@ def reading_replicas(names: Names) -> Iterator[Grant]:
     yield from reading_items(names)
 
 
-def probing(names: Names) -> Iterator[Grant]:
-    """What replicas tell of themselves, and the heartbeats that are there. Those of an apply are written by what
-    :func:`repairing` grants."""
-    table = names.everywhere("dynamodb", names.table)
+def replica_settings(names: Names) -> Iterator[Grant]:
+    """What replicas tell of themselves, and whether replication runs."""
     settings = ("dynamodb:DescribeContinuousBackups", "dynamodb:GetResourcePolicy")
-    yield Grant("ReplicaSettings", settings, table)
+    yield Grant("ReplicaSettings", settings, names.everywhere("dynamodb", names.table))
     yield from keys(names, "ReplicaKey", ("kms:DescribeKey",))
     yield from metrics(names)
+
+
+def heartbeats(names: Names) -> Iterator[Grant]:
+    """Those that a killed run left, and those of an apply."""
+    table = names.everywhere("dynamodb", names.table)
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     own = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{NAMESPACE}{one}" for one in names.stage.regions]}}
     yield Grant("Heartbeats", ("dynamodb:GetItem",), table, condition=own)
+    writes = ("dynamodb:PutItem", "dynamodb:DeleteItem")
+    yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
 
 
 def findings(names: Names) -> Iterator[Grant]:
-    """What a comparison confirmed, kept in S3; without this, it is in the run's directory only. Beside the
-    ledger, which has the use of the key."""
+    """What a comparison confirmed, kept in S3; without this, it is in the run's directory only."""
     why = "findings are named after their run"
     yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FOLDER}/*"), why, changes=True)
+    yield from keys(names, "FindingsKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)
 
 
 def fleet_states(names: Names) -> Iterator[Grant]:
@@ -45,11 +50,11 @@ def fleet_states(names: Names) -> Iterator[Grant]:
 
 def fleet(names: Names) -> Iterator[Grant]:
     """Mode ``fleet``: the state machine of each region, and what its functions leave in the operations buckets. Beside
-    ``stack``, which says where the state machines are, and the ledger, which has the listing of the buckets and the use
-    of their key."""
+    ``stack``, which says where the state machines are."""
     if not names.stage.divergence.fleet:
         return
     buckets = [names.stage.operations_bucket(names.account, region) for region in names.stage.regions]
+    yield Grant("Buckets", ("s3:ListBucket",), tuple(f"arn:aws:s3:::{bucket}" for bucket in buckets))
     name = names.stage.fleet
     yield Grant("Fleet", ("states:StartExecution",), names.everywhere("states", f"stateMachine:{name}"), changes=True)
     why = "an execution's name has its plan's token in it"
@@ -64,14 +69,19 @@ def fleet(names: Names) -> Iterator[Grant]:
     why = "what was read of a segment is kept under its plan's token"
     kept = tuple(f"arn:aws:s3:::{bucket}/{FLEET}/*" for bucket in buckets)
     yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
+    yield from keys(names, "SketchesKey", ("kms:Decrypt",), behind="s3:GetObject", changes=True)
 
 
 def repairing(names: Names) -> Iterator[Grant]:
-    """Repair and undo: the writes of an apply, and the images that are kept before them. Beside the ledger, which has
-    the listing of the bucket and the use of its key."""
+    """Modes ``repair`` and ``undo``: what a comparison confirmed, the writes of an apply, and the images that are kept
+    before them. Beside the ledger, which has the listing of the buckets and the use of their keys."""
     table = names.everywhere("dynamodb", names.table)
+    yield Grant("Items", ("dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive"), table)
+    yield from keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:BatchGetItem")
     writes = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
     yield Grant("RepairItems", writes, table, changes=True)
+    why = "findings are named after their run"
+    yield Grant("ReadFindings", ("s3:GetObject",), names.kept(f"{FOLDER}/*"), why)
     images, why = names.kept(f"{REPAIR}/*"), "images are kept under their plan's token, a chunk an object"
     yield Grant("ReadImages", ("s3:GetObject",), images, why)
     yield Grant("KeepImages", ("s3:PutObject",), images, why, changes=True)

@@ -124,7 +124,7 @@ def test_run_names_exactly_the_planted_differences(atoll: Atoll, planted: Plante
     figures = told["figures"]
 
     assert told["verdict"] == "fail"
-    kept = json.loads((Path(told["directory"]) / "findings.json").read_text())["findings"]
+    kept = json.loads((Path(told["directory"]) / "findings.json").read_text())["findings"]["findings"]
     assert {text(one["key"], planted.names): one["kind"] for one in kept} == planted.differing
     assert figures["differences"] == len(planted.differing)
     # Time to live may have deleted them everywhere by now.

@@ -14,8 +14,9 @@ from ops.divergence import request as requests
 from ops.divergence.comparison import Subject, look
 from ops.divergence.modes.export import EXPORT
 from ops.divergence.modes.fleet import FLEET
-from ops.divergence.modes.mode import Job, Mode, Result, together
+from ops.divergence.modes.mode import Job, Mode, Result, nothing, together
 from ops.divergence.modes.probe import PROBE
+from ops.divergence.modes.repair import REPAIR, UNDO
 from ops.divergence.modes.sample import SAMPLE
 from ops.divergence.modes.scan import SCAN
 from ops.divergence.request import Request
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from ops.plan import Plan
     from ops.runbook import Run
 
-# Cheapest first.
-MODES: dict[str, Mode] = {mode.name: mode for mode in (PROBE, SAMPLE, SCAN, FLEET, EXPORT)}
+# Cheapest first, and then what writes items.
+MODES: dict[str, Mode] = {mode.name: mode for mode in (PROBE, SAMPLE, SCAN, FLEET, EXPORT, REPAIR, UNDO)}
 
 __all__ = [
     "MODES",
@@ -65,11 +66,13 @@ def request(run: Run, apply: str = "", **asked: Any) -> Request:
 
 
 def subjects(run: Run, request: Request) -> list[Subject]:
-    """The tables to compare, each with its replicas.
+    """The tables to compare, each with its replicas; none where findings say what it is about.
 
     Raises:
         UsageError, RefusedError: they cannot be compared; the message says why.
     """
+    if not MODES[request.mode].compares:
+        return []
     return [look(run.cloud, table, request.regions, request.replicas) for table in request.tables or ("",)]
 
 
@@ -99,9 +102,11 @@ def replicas(found: list[Subject]) -> Html:
 
 def estimate(run: Run, request: Request, found: list[Subject]) -> Html:
     """What the mode will read and what that takes, beside what other modes would take."""
+    mode = MODES[request.mode]
+    if not mode.compares:
+        return nothing("the plan says what it takes")
     rows = estimates.of(request, found)
     run.known(estimates.figures(rows))
-    mode = MODES[request.mode]
     own = tables.table(estimates.frame(request, found), f"What mode {mode.name} takes: {mode.says}")
     others = tables.table(estimates.comparison_frame(found, request.per_million), "Ways to compare", folded=True)
     return together(own, others)

@@ -53,6 +53,8 @@ class Mode:
         Makes the plan; None where the mode writes nothing. It makes none where this request writes nothing.
     alone
         Whether it takes one table at a time.
+    compares
+        Whether it is about tables that the parameters name; what a repair is about, its findings say.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Mode:
     run: Callable[[Job], Result]
     plan: Callable[[Cloud, Request, Sequence[Subject]], Plan | None] | None = None
     alone: bool = False
+    compares: bool = True
 
 
 def dry(job: Job, text: str) -> Result:

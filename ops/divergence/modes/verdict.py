@@ -9,6 +9,7 @@ from ops import tables
 from ops.divergence import findings, pictures
 from ops.divergence.comparison import Comparison, Subject, conclude
 from ops.divergence.modes.mode import Job, Result, nothing, together
+from ops.divergence.naming import short
 from ops.divergence.survey import Survey
 from ops.markup import Html
 
@@ -68,7 +69,7 @@ def _differences(one: Comparison, kept: str) -> list[Html]:
         tables.table(pictures.pairs_frame(one.confirmed), f"By class and pair{named}", empty="none", folded=True),
     ]
     if one.unsettled:
-        rows = [{"key": key} for key in one.unsettled]
+        rows = [{"key": short(key)} for key in one.unsettled]
         shown.append(tables.table(rows, f"Items{named} that kept changing and were not judged", folded=True))
     if kept:
         shown.append(tables.table([{"findings": kept} | _next(kept)], "Kept for the repair"))

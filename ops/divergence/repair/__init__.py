@@ -11,7 +11,7 @@ from ops.divergence.repair.decisions import template
 from ops.divergence.repair.orders import RepairPlan
 from ops.divergence.repair.outcome import Repaired
 from ops.divergence.repair.planning import plan
-from ops.divergence.repair.proof import prove
+from ops.divergence.repair.proof import Proof, prove
 from ops.divergence.repair.undo import plan_undo
 
-__all__ = ["RepairPlan", "Repaired", "apply", "plan", "plan_undo", "prove", "template"]
+__all__ = ["Proof", "RepairPlan", "Repaired", "apply", "plan", "plan_undo", "prove", "template"]

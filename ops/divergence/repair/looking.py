@@ -11,6 +11,7 @@ from ops.divergence.explaining import Image
 from ops.divergence.findings import Findings, client_key
 from ops.divergence.groups import pairs
 from ops.divergence.judging import judge
+from ops.divergence.naming import shown
 from ops.divergence.repair import policies
 from ops.divergence.repair.orders import Order, Row, digest
 from ops.divergence.replicas import Described, Replica
@@ -66,7 +67,7 @@ class Look:
         )
         confirmed = {one.key: one for one in judged.differences}
         for key in sorted(found - confirmed.keys()):
-            text = keys.text(key, names)
+            text = shown(key, names)
             kind, why = ("unsettled", classes.MEANINGS["unsettled"])
             if text not in judged.unsettled:
                 kind, why = "healed", "the replicas agree by now"
@@ -75,7 +76,7 @@ class Look:
             held = dict(zip([one.label for one in findings.replicas], images, strict=True))
             if {label: self._compared(image) for label, image in held.items()} != dict(confirmed[key].digests):
                 why = classes.MEANINGS["unsettled"]
-                self.rows.append(Row(key, keys.text(key, names), "unsettled", "nothing", why, decided=False))
+                self.rows.append(Row(key, shown(key, names), "unsettled", "nothing", why, decided=False))
                 continue
             self._decide(key, held)
 
@@ -99,7 +100,7 @@ class Look:
             now=self.at,
             chosen=self._chosen.get(key),
         )
-        text = keys.text(key, self._findings.schema.names)
+        text = shown(key, self._findings.schema.names)
         if not made.decided:
             self.rows.append(Row(key, text, made.kind, "nothing", made.why, decided=False))
             return

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from ops.divergence.naming import shown
 from ops.divergence.repair import mending, writing
 from ops.divergence.repair.images import Outcomes
 from ops.divergence.repair.orders import Order, Work
 from ops.record import Check
-from sketch import keys
 
 DONE = (writing.WRITTEN, writing.DELETED, mending.ALREADY, mending.ARRIVED)
 NAMED = 5
@@ -39,7 +39,7 @@ class Repaired:
     def _rows(self) -> Iterator[tuple[str, str, str]]:
         for one in self.work.orders:
             for label, said in self.outcomes.get(one.key, {}).items():
-                yield keys.text(one.packed, self.work.schema.names), label, said
+                yield shown(one.packed, self.work.schema.names), label, said
 
     def frame(self) -> pd.DataFrame:
         """A row a key and replica that was to change."""

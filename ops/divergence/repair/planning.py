@@ -16,6 +16,7 @@ from ops.aws import Cloud
 from ops.divergence.explaining import Image
 from ops.divergence.findings import Findings
 from ops.divergence.groups import pairs
+from ops.divergence.naming import shown
 from ops.divergence.repair import decisions as table_of_decisions
 from ops.divergence.repair import policies, standing
 from ops.divergence.repair.estimates import estimates
@@ -25,7 +26,6 @@ from ops.divergence.repair.orders import Order, RepairPlan, Row, Work, bound
 from ops.divergence.replicas import Described, Replica, agree, describe
 from ops.errors import RefusedError, UsageError
 from ops.plan import Plan, Step
-from sketch import keys
 
 RUNBOOK = "divergence"
 WRITES_PER_S = 50.0
@@ -195,7 +195,7 @@ def _without_place(cloud: Cloud, keep: str) -> list[Step]:
 
 
 def _listed(work: Work, orders: Sequence[Order]) -> str:
-    named = "; ".join(keys.text(one.packed, work.schema.names) for one in orders[:NAMED])
+    named = "; ".join(shown(one.packed, work.schema.names) for one in orders[:NAMED])
     return named + (f"; and {len(orders) - NAMED:,} more" if len(orders) > NAMED else "")
 
 

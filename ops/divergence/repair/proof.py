@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ops.aws import Cloud, explained
+from ops.divergence.naming import shown
 from ops.divergence.repair.orders import digest
 from ops.divergence.repair.outcome import Repaired
 from ops.divergence.rereading import strongly
 from ops.record import Check
-from sketch import keys
 
 DEADLINE_S, PAUSE_S = 30.0, 0.5
 NAMED = 5
@@ -59,7 +59,7 @@ def prove(
                 held = {label: digest(image) for label, image in zip(labels, images, strict=True)}
                 off = [label for label in labels if held[label] != open_[key].wanted[label]]
                 if off:
-                    wrong[key] = f"{keys.text(key, work.schema.names)} in {', '.join(off)}"
+                    wrong[key] = f"{shown(key, work.schema.names)} in {', '.join(off)}"
         progress(f"{total - len(wrong):,} of {total:,} touched items are as planned in every replica")
         open_ = {key: open_[key] for key in wrong}
         if not wrong or clock() - begun >= deadline_s:

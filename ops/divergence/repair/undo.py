@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from ops import bucket, ledger
 from ops.aws import Cloud
+from ops.divergence.naming import shown
 from ops.divergence.repair import mending, standing, writing
 from ops.divergence.repair.images import Store
 from ops.divergence.repair.orders import CHUNK, Order, RepairPlan, Row, Work, digest
@@ -21,7 +22,6 @@ from ops.divergence.repair.policies import REGION
 from ops.divergence.rereading import strongly
 from ops.errors import UsageError
 from ops.plan import Step
-from sketch import keys
 
 _TOUCHED = (writing.WRITTEN, writing.DELETED)
 _APART = (
@@ -111,7 +111,7 @@ def _orders(
             before = {one: digest(image) for one, image in kept[order.key].items()}
             # Without outcomes, the run was killed in this chunk: what is as wanted may be its work.
             said = outcomes.get(order.key, {}) if outcomes is not None else dict.fromkeys(order.touched, _TOUCHED[0])
-            yield _undone(order, now, before, said, label=label, chunk=number, text=keys.text(key, work.schema.names))
+            yield _undone(order, now, before, said, label=label, chunk=number, text=shown(key, work.schema.names))
 
 
 def _undone(
