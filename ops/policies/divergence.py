@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.bucket import FLEET, REPAIR
+from ops.bucket import EXPORTS, FLEET, REPAIR
 from ops.divergence.findings import FOLDER
 from ops.divergence.reserved import NAMESPACE
 from ops.policies.grant import GENERATED, Grant, Names
@@ -70,6 +70,25 @@ def fleet(names: Names) -> Iterator[Grant]:
     kept = tuple(f"arn:aws:s3:::{bucket}/{FLEET}/*" for bucket in buckets)
     yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
     yield from keys(names, "SketchesKey", ("kms:Decrypt",), behind="s3:GetObject", changes=True)
+
+
+def exporting(names: Names) -> Iterator[Grant]:
+    """Mode ``export``: the making of exports, which an apply asks for and DynamoDB writes as whoever asked, and their
+    reading, which needs no token. Beside ``replica_settings``, which has the window of point-in-time recovery, and
+    ``findings``, which has the use of the buckets' keys for writing."""
+    table = names.everywhere("dynamodb", names.table)
+    yield Grant("ExportBuckets", ("s3:ListBucket",), names.kept())
+    why = f"an export's id: {GENERATED}"
+    exports = tuple(f"{arn}/export/*" for arn in table)
+    yield Grant("SeeExports", ("dynamodb:DescribeExport",), exports, why)
+    files, why = names.kept(f"{EXPORTS}/AWSDynamoDB/*"), "an export's files are under its id"
+    yield Grant("ReadExports", ("s3:GetObject",), files, why)
+    yield from keys(names, "ReadExportsKey", ("kms:Decrypt",), behind="s3:GetObject")
+    making = "dynamodb:ExportTableToPointInTime"
+    yield Grant("Export", (making,), table, changes=True)
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport_Requesting.html
+    writing = ("s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectAcl")
+    yield Grant("WriteExports", writing, files, why, behind=making, changes=True)
 
 
 def repairing(names: Names) -> Iterator[Grant]:
