@@ -16,6 +16,7 @@ from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.policies.destroying import destroy
 from ops.policies.divergence import (
+    buckets,
     exporting,
     findings,
     fleet,
@@ -77,6 +78,7 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
         replica_settings,
         heartbeats,
         findings,
+        buckets,
         fleet_states,
         fleet,
         exporting,

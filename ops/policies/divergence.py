@@ -42,6 +42,11 @@ def findings(names: Names) -> Iterator[Grant]:
     yield from keys(names, "FindingsKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)
 
 
+def buckets(names: Names) -> Iterator[Grant]:
+    """Whether the operations buckets are there, and what is in them."""
+    yield Grant("Buckets", ("s3:ListBucket",), names.kept())
+
+
 def fleet_states(names: Names) -> Iterator[Grant]:
     """Where the fleet's state machines are, which the stacks tell."""
     if names.stage.divergence.fleet:
@@ -50,11 +55,10 @@ def fleet_states(names: Names) -> Iterator[Grant]:
 
 def fleet(names: Names) -> Iterator[Grant]:
     """Mode ``fleet``: the state machine of each region, and what its functions leave in the operations buckets. Beside
-    ``stack``, which says where the state machines are."""
+    ``stack``, which says where the state machines are, and ``buckets``."""
     if not names.stage.divergence.fleet:
         return
     buckets = [names.stage.operations_bucket(names.account, region) for region in names.stage.regions]
-    yield Grant("Buckets", ("s3:ListBucket",), tuple(f"arn:aws:s3:::{bucket}" for bucket in buckets))
     name = names.stage.fleet
     yield Grant("Fleet", ("states:StartExecution",), names.everywhere("states", f"stateMachine:{name}"), changes=True)
     why = "an execution's name has its plan's token in it"
@@ -74,10 +78,9 @@ def fleet(names: Names) -> Iterator[Grant]:
 
 def exporting(names: Names) -> Iterator[Grant]:
     """Mode ``export``: the making of exports, which an apply asks for and DynamoDB writes as whoever asked, and their
-    reading, which needs no token. Beside ``replica_settings``, which has the window of point-in-time recovery, and
-    ``findings``, which has the use of the buckets' keys for writing."""
+    reading, which needs no token. Beside ``buckets``; ``replica_settings``, which has the window of point-in-time
+    recovery; and ``findings``, which has the use of the buckets' keys for writing."""
     table = names.everywhere("dynamodb", names.table)
-    yield Grant("ExportBuckets", ("s3:ListBucket",), names.kept())
     why = f"an export's id: {GENERATED}"
     exports = tuple(f"{arn}/export/*" for arn in table)
     yield Grant("SeeExports", ("dynamodb:DescribeExport",), exports, why)

@@ -786,7 +786,7 @@ def test_fleet_is_granted_by_a_part_that_is_used_whole(world: World, own_keys: b
         changed = world.calls.asked
 
     names = policies.Names(cloud.stage, ACCOUNT)
-    granted = [*shared.stack(names), *grants_of_divergence.fleet(names)]
+    granted = [*shared.stack(names), *grants_of_divergence.buckets(names), *grants_of_divergence.fleet(names)]
     dry = [grant for grant in granted if not grant.changes]
 
     assert problems(dry, needs(read)) == []
@@ -972,7 +972,7 @@ def test_keys_are_granted_by_their_alias_and_their_use_only_through_the_service_
             for grant in policies.grants(name, load_stage("prod"), ACCOUNT)
             if grant.actions[0].startswith("kms:")
             # S3's, and not the table's; and what asks for a key's state, and does not use it.
-            and not grant.sid.startswith(("ReadLedgerKey", "ReplicaKey"))
+            and not grant.sid.startswith(("ReadLedgerKey", "ReplicaKey", "ReadExportsKey"))
         ]
         assert [grant.condition for grant in found] == [
             of_the_stage
