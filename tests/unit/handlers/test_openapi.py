@@ -85,7 +85,7 @@ def deployed() -> dict[str, str]:
     functions = yaml.load(text, Loader)["functions"]
     found = {}
     for name, function in functions.items():
-        for event in function["events"]:
+        for event in function.get("events", []):
             if "httpApi" in event:
                 api = event["httpApi"]
                 key = api if isinstance(api, str) else f"{api['method'].upper()} {api['path']}"

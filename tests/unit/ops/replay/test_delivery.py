@@ -26,7 +26,7 @@ def count(cloud: Cloud, rule: str, metric: str, value: float, bus: str = BUS) ->
     if bus != "default":
         dimensions.insert(0, {"Name": "EventBusName", "Value": bus})
     point: Any = {"MetricName": metric, "Dimensions": dimensions, "Value": value}
-    point["Timestamp"] = datetime.now(UTC) - timedelta(minutes=2)
+    point["Timestamp"] = SPAN[1] - timedelta(minutes=2)
     cloud.client("cloudwatch", US).put_metric_data(Namespace="AWS/Events", MetricData=[point])
 
 
