@@ -1,8 +1,8 @@
 """How fast exports are compared, against DuckDB: a full outer join of the same gzip files on the key.
 
-Both run in processes of their own on the same files, which are made ahead; S3 is the file system. Items per second are
-items read, of both replicas together. DuckDB compares what it read as it is spelled, so it would find what is
-only written otherwise too; the files of this bench have nothing of that kind. ``python -m tests.bench.exports --items 500000`` prints both.
+Both run in processes of their own on the same files, which are made ahead; S3 is the file system. DuckDB compares what
+it read as it is spelled, so it would find what is only written otherwise too; these files have nothing of that kind.
+``python -m tests.bench.exports --items 500000`` prints both.
 """
 
 from __future__ import annotations
@@ -136,6 +136,18 @@ def took(way: str, directory: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.bench.exports", "--way", way, "--directory", str(directory)]
     found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found
+
+
+def items_per_s(way: str, directory: Path) -> float:
+    """Of both replicas together."""
+    listed = (directory / region / "manifest-summary.json" for region in REGIONS)
+    items = sum(json.loads(path.read_text())["itemCount"] for path in listed)
+    return float(items / took(way, directory)["wall_s"])
+
+
+def peak_mb(way: str, directory: Path) -> float:
+    """Of its process, imports included."""
+    return float(took(way, directory)["peak_mb"])
 
 
 def main() -> None:
