@@ -560,6 +560,11 @@ class Stage(_Section):
     def function_names(self) -> tuple[str, ...]:
         return ("ingest", "query", "status", *self.processor_names)
 
+    @property
+    def stack_functions(self) -> tuple[str, ...]:
+        """Every function of the regional stack; :attr:`function_names` are those that events go through."""
+        return (*self.function_names, *(("sketch",) if self.divergence.fleet else ()))
+
     def queue(self, processor: str) -> str:
         return f"{self.prefix}-{processor}"
 

@@ -12,7 +12,7 @@ def parity(names: Names) -> Iterator[Grant]:
     stage, stacks = names.stage, names.everywhere("cloudformation", f"stack/{names.stage.stack}/*")
     actions = ("cloudformation:ListStackResources", "cloudformation:GetTemplate")
     yield Grant("StackContents", actions, stacks, f"a stack's id: {GENERATED}")
-    functions = names.everywhere("lambda", *(f"function:{stage.function(one)}" for one in stage.function_names))
+    functions = names.everywhere("lambda", *(f"function:{stage.function(one)}" for one in stage.stack_functions))
     yield Grant("Functions", ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"), functions)
     mappings = names.everywhere("lambda", "event-source-mapping:*")
     yield Grant("Mappings", ("lambda:GetEventSourceMapping",), mappings, f"a mapping's id: {GENERATED}")

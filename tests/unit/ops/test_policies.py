@@ -344,7 +344,7 @@ def _parity(world: World) -> Iterator[None]:
     for region in stage.regions:
         answers = region_of(region)
         kinds = {kind: [] for kind in ("Lambda::Function", "SQS::Queue", "Events::Rule")}  # type: ignore[var-annotated]
-        kinds["Lambda::Function"] = [stage.function(name) for name in stage.function_names]
+        kinds["Lambda::Function"] = [stage.function(name) for name in stage.stack_functions]
         sqs = world.cloud.client("sqs", region)
         kinds["SQS::Queue"] = [sqs.get_queue_url(QueueName=f"atoll-unit-{name}")["QueueUrl"] for name in QUEUES]
         kinds["Events::Rule"] = [f"{bus}|{bus}-store" for bus in (stage.bus, stage.journal_bus)]
