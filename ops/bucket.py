@@ -24,6 +24,8 @@ QUARANTINE = "quarantine"
 FLEET = "fleet"
 # Of replayed slices, beside the ledger, whose objects are entries and nothing else.
 KEYS_HEARD = "keys/replay"
+# Of replicas, as DynamoDB writes them.
+EXPORTS = "exports"
 # Items as they were before a repair, by its plan's token.
 REPAIR = "repair"
 

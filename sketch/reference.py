@@ -14,7 +14,7 @@ from sketch import ion
 from sketch.canonical import DELETED, DIGEST_BYTES, ITEM, KEY, MODULUS
 from sketch.keys import MAX_CONTENT_BYTES
 from sketch.layout import Layout
-from sketch.problems import Malformed, Problem
+from sketch.problems import Malformed, Problem, error
 from sketch.table import Record, Table
 from sketch.wire import Attributes, Scanner, encoded_map
 
@@ -63,6 +63,18 @@ def read(kind: int, body: bytes | bytearray | memoryview, layout: Layout, table:
         table.add(record)
         total += int.from_bytes(record.item_digest, "big")
     return Outcome(Problem.NONE, 0, len(records), (total % MODULUS).to_bytes(DIGEST_BYTES, "big"), **said)
+
+
+def records(kind: int, text: bytes, layout: Layout) -> list[Record]:
+    """The elements of export lines, each with its whole key, however long.
+
+    Raises:
+        MalformedItemError: with what is wrong, and at which byte.
+    """
+    try:
+        return list(_Elements(layout).lines(kind, text))
+    except Malformed as malformed:
+        raise error(malformed.problem, malformed.at, memoryview(text), "export lines") from None
 
 
 class _Elements:

@@ -22,6 +22,7 @@ WHERE = frozenset({"tables", "regions", "replicas"})
 VERDICT = frozenset({"ignore", "only", "attempts", "settle_s", "keep"})
 MAX_ATTEMPTS, MAX_SETTLE_S = 100, 600.0
 FORMATS = ("DYNAMODB_JSON", "ION")
+_EXPORT = re.compile(r"arn:[a-z-]+:dynamodb:[a-z0-9-]+:\d{12}:table/[^/\s]+/export/\S+|s3://\S+/manifest-summary\.json")
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 
@@ -48,7 +49,7 @@ class Request:
     exports: tuple[str, ...] = ()
     at: str = ""
     since: str = ""
-    format: str = "DYNAMODB_JSON"
+    export_format: str = "DYNAMODB_JSON"
     findings: str = ""
     policy: str = ""
     decisions: str = ""
@@ -170,7 +171,23 @@ def _tables(made: Request) -> str:
 
 
 def _format(made: Request) -> str:
-    return "" if made.format in FORMATS else f"{made.format!r}; accepted: {', '.join(FORMATS)}"
+    return "" if made.export_format in FORMATS else f"{made.export_format!r}; accepted: {', '.join(FORMATS)}"
+
+
+def _exports(made: Request) -> str:
+    making = [name for name in ("at", "since") if getattr(made, name)]
+    if made.exports and making:
+        return f"these are made already, and {' and '.join(making)} is for making them: give either"
+    return _each("exports", "ARNs of exports, or s3://bucket/.../manifest-summary.json", _EXPORT.fullmatch)(made)
+
+
+def _since(made: Request) -> str:
+    if said := _time("since")(made):
+        return said
+    if made.since and made.at and not _time("at")(made):
+        begin, end = datetime.fromisoformat(made.since), datetime.fromisoformat(made.at)
+        return "" if begin < end else f"{made.since} is not before at, {made.at}"
+    return ""
 
 
 def _needed(mode: str, name: str, what: str) -> Check:
@@ -195,8 +212,9 @@ _CHECKS: dict[str, Check] = {
     "seed": _number("seed", 0, 2**32),
     "rounds": _number("rounds", 1, 100),
     "at": _time("at"),
-    "since": _time("since"),
-    "format": _format,
+    "since": _since,
+    "exports": _exports,
+    "export_format": _format,
     "findings": _needed("repair", "findings", "what a comparison confirmed; accepted: a run's name, a path or s3://"),
     "policy": _needed("repair", "policy", "how each difference is settled"),
     "rate_per_s": _number("rate_per_s", 0, 1e6),

@@ -14,11 +14,11 @@ import json
 import random
 import ssl
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
+from isal import isal_zlib
 
 from ops.divergence.budget import Budget
 from ops.divergence.signing import Signer
@@ -144,7 +144,7 @@ class Pages:
             latency_ms = (self._clock() - begun) * 1000
             size = self._body(answer)
             checksum = answer.getheader("x-amz-crc32")
-            if checksum is not None and checksum != str(zlib.crc32(memoryview(self._buffer.memory)[:size])):
+            if checksum is not None and checksum != str(isal_zlib.crc32(memoryview(self._buffer.memory)[:size])):
                 raise http.client.HTTPException("its checksum (x-amz-crc32) is not that of what arrived")
             if answer.status == 200:
                 self.budget.answered(latency_ms)

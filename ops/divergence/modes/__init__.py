@@ -12,6 +12,7 @@ from ops import tables
 from ops.divergence import estimates
 from ops.divergence import request as requests
 from ops.divergence.comparison import Subject, look
+from ops.divergence.modes.export import EXPORT
 from ops.divergence.modes.fleet import FLEET
 from ops.divergence.modes.mode import Job, Mode, Result, nothing, together
 from ops.divergence.modes.probe import PROBE
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ops.runbook import Run
 
 # Cheapest first, and then what writes items.
-MODES: dict[str, Mode] = {mode.name: mode for mode in (PROBE, SAMPLE, SCAN, FLEET, REPAIR, UNDO)}
+MODES: dict[str, Mode] = {mode.name: mode for mode in (PROBE, SAMPLE, SCAN, FLEET, EXPORT, REPAIR, UNDO)}
 
 __all__ = [
     "MODES",
@@ -52,8 +53,9 @@ def request(run: Run, apply: str = "", **asked: Any) -> Request:
     """
     made = requests.request({name: mode.takes for name, mode in MODES.items()}, **asked)
     mode = MODES[made.mode]
-    if apply and mode.plan is None:
-        raise UsageError(f"--apply: mode {mode.name} only reads, so there is no plan to apply")
+    if apply and (mode.plan is None or made.exports):
+        what = f"mode {mode.name}, given exports," if made.exports else f"mode {mode.name}"
+        raise UsageError(f"--apply: {what} only reads, so there is no plan to apply")
     if mode.alone and len(made.tables) > 1:
         raise UsageError(f"tables: mode {mode.name} takes one at a time, got {', '.join(made.tables)}")
     for region in made.regions:
@@ -116,7 +118,8 @@ def plan(run: Run, request: Request, found: list[Subject]) -> Plan | None:
     if making is None:
         return None
     made = making(run.cloud, request, found)
-    run.plan(made)
+    if made is not None:
+        run.plan(made)
     return made
 
 

@@ -50,7 +50,7 @@ class Mode:
     takes
         The parameters that it has a use for.
     plan
-        Makes the plan; None where the mode writes nothing.
+        Makes the plan; None where the mode writes nothing. It makes none where this request writes nothing.
     alone
         Whether it takes one table at a time.
     compares
@@ -61,7 +61,7 @@ class Mode:
     says: str
     takes: frozenset[str]
     run: Callable[[Job], Result]
-    plan: Callable[[Cloud, Request, Sequence[Subject]], Plan] | None = None
+    plan: Callable[[Cloud, Request, Sequence[Subject]], Plan | None] | None = None
     alone: bool = False
     compares: bool = True
 

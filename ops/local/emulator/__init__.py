@@ -16,6 +16,7 @@ ministack that they were not written for. Run as ``python -m ops.local.emulator 
     outages        what is broken on purpose                  fis            experiments, which break it
     userpools      ids that are known in advance              conditions     of CloudFormation templates
     enforcement    what IAM is asked                          healthchecks   of Route 53
+    exports        of tables, with their ``exportfiles``
 
 The parts in the lower half are attributes of ``application.Emulator`` by the names of their modules. ministack is
 imported when they are made, never with this package: it reads its environment while it is imported.

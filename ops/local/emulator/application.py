@@ -20,6 +20,7 @@ from ops.local.emulator.conditions import Conditions
 from ops.local.emulator.control import PREFIX, Control
 from ops.local.emulator.enforcement import Enforcement
 from ops.local.emulator.executions import Executions
+from ops.local.emulator.exports import Exports
 from ops.local.emulator.fis import Experiments, FaultInjection, Resources
 from ops.local.emulator.gateway import Receive, Send
 from ops.local.emulator.healthchecks import HealthChecks
@@ -47,6 +48,7 @@ class Emulator:
         self.metrics = Metrics()
         self.alarms = Alarms()
         self.tables = GlobalTables(lag_ms, self.metrics.replication)
+        self.exports = Exports()
         self.outages = Outages(self.tables.change)
         self.rules = RuleTargets(self.outages, self.metrics.rule)
         self.archives = Archives(self.metrics.rule)

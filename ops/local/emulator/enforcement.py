@@ -18,6 +18,9 @@ _ALSO = {
     "sqs:CancelMessageMoveTask": ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
     "sqs:ListMessageMoveTasks": ("sqs:GetQueueAttributes",),
 }
+# What whoever asks for an export needs, on the objects that it writes.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport_Requesting.html
+_OF_EXPORT = ("s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectAcl")
 # Calls that no action of IAM is named after.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
 _ACTION_OF = {
@@ -38,7 +41,7 @@ class Enforcement:
         self._resource_arns = actions.eventbridge_resource_arns
         self._enforce: Callable[..., Any] = importlib.import_module("ministack.core.iam_evaluator").enforce
         self._queues = importlib.import_module("ministack.services.sqs")._queues
-        # The queues that the call which is served sends messages to.
+        # What the call which is served writes to besides: queues of a task, or objects of an export.
         self._destinations: ContextVar[tuple[str, ...]] = ContextVar("destinations", default=())
 
     def pin_request_origin(self, source_ip: str, secure_transport: bool) -> None:
@@ -60,6 +63,8 @@ class Enforcement:
         self._destinations.set(())
         if service == "sqs" and (queue := self._of_move_task(headers, body)):
             return queue
+        if service == "dynamodb" and (export := self._of_export(headers, body)):
+            return export
         if service == "events":
             addressed = _of_eventbridge(str(headers.get("x-amz-target")), _json(body))
             if addressed:
@@ -100,6 +105,8 @@ class Enforcement:
         needed = [(action, resource_arn) for action in (iam_action, *_ALSO.get(iam_action, ()))]
         if iam_action == "sqs:StartMessageMoveTask":
             needed += [("sqs:SendMessage", one) for one in self._destinations.get()]
+        if iam_action == "dynamodb:ExportTableToPointInTime":
+            needed += [(action, one) for one in self._destinations.get() for action in _OF_EXPORT]
         for action, arn in needed:
             refused = self._enforce(
                 access_key_id, action, service, region, resource_arn=arn, service_context=service_context
@@ -124,6 +131,18 @@ class Enforcement:
             arns = [str(destination)] if destination else [str(one["attributes"]["QueueArn"]) for one in origins]
             self._destinations.set(tuple(arns))
         return source
+
+    def _of_export(self, headers: Any, body: bytes) -> str:
+        """The table or export that a call of exports addresses; empty for any other call. Notes where it writes."""
+        operation, request = str(headers.get("x-amz-target")).rpartition(".")[2], _json(body)
+        if operation == "DescribeExport":
+            return str(request.get("ExportArn", ""))
+        if operation != "ExportTableToPointInTime":
+            return ""
+        prefix = str(request.get("S3Prefix") or "").rstrip("/")
+        folder = f"{prefix}/AWSDynamoDB" if prefix else "AWSDynamoDB"
+        self._destinations.set((f"arn:aws:s3:::{request.get('S3Bucket', '')}/{folder}/",))
+        return str(request.get("TableArn", ""))
 
     def lambda_action(self, method: str, path: str) -> str | None:
         """Stands in for the function ``_lambda_action``."""

@@ -42,6 +42,28 @@ REPLACEMENTS = (
         "tests/local/test_local_cloud.py::test_replica_added_later_holds_what_was_there_and_what_was_on_its_way",
     ),
     Replacement(
+        "services.dynamodb._export_table_to_point_in_time",
+        ("data",),
+        "An export has a manifest and data files in S3, needs point-in-time recovery and a time within its window, and "
+        "fails where it cannot write. ministack writes nothing and says COMPLETED.",
+        "exports.start",
+        "tests/unit/local/emulator/test_exports.py::test_export_holds_each_item_once_in_files_that_its_manifests_name",
+    ),
+    Replacement(
+        "services.dynamodb._describe_export",
+        ("data",),
+        "An export is COMPLETED when its manifest is written, and says what it has. ministack's is after a second.",
+        "exports.describe",
+        "tests/unit/local/emulator/test_exports.py::test_export_into_no_bucket_fails_and_says_so",
+    ),
+    Replacement(
+        "services.dynamodb._describe_continuous_backups",
+        ("data",),
+        "A table can be exported as of any second from its making to now. ministack's window is the present second.",
+        "exports.backups",
+        "tests/unit/local/emulator/test_exports.py::test_export_of_a_second_outside_of_the_window_is_refused",
+    ),
+    Replacement(
         "services.lambda_svc._execute_function_dispatch",
         ("func", "config", "event", "request_id", "started"),
         "CloudWatch gets Invocations, Errors and Duration of every invocation, and the metrics embedded in its log. "
@@ -254,8 +276,8 @@ REPLACEMENTS = (
         "core.iam_evaluator.enforce",
         ("access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"),
         "A task that moves dead letters needs what moving them by hand needs too: to receive and delete there, and to "
-        "send to their destination; a batch needs the grant of the single call. ministack knows one action a call, of "
-        "the call's own name.",
+        "send to their destination; a batch needs the grant of the single call; an export, to write its objects. "
+        "ministack knows one action a call, of the call's own name.",
         "enforcement.enforce",
         "tests/local/test_played_recovery.py::test_move_task_is_refused_without_the_grants_of_what_it_does",
     ),

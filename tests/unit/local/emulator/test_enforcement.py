@@ -143,3 +143,20 @@ def test_batch_needs_the_grant_of_the_single_call(monkeypatch: pytest.MonkeyPatc
     for call in ("SendMessage", "DeleteMessage", "ChangeMessageVisibility"):
         policies.call(f"{call}Batch", QueueUrl="http://localhost/000000000000/dead")
     assert [action for action, _ in policies.asked] == ["SendMessage", "DeleteMessage", "ChangeMessageVisibility"]
+
+
+def test_export_needs_the_grants_to_write_its_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def note(access_key: str, action: str, service: str, region: str, *, resource_arn: str, **_: Any) -> None:
+        asked.append((action, resource_arn))
+
+    monkeypatch.setattr("ministack.core.iam_evaluator.enforce", note)
+    enforcement, table = Enforcement(), "arn:aws:dynamodb:eu-west-1:000000000000:table/t"
+    headers = {"x-amz-target": "DynamoDB_20120810.ExportTableToPointInTime"}
+    body = json.dumps({"TableArn": table, "S3Bucket": "bucket", "S3Prefix": "exports"}).encode()
+    arn = enforcement.extract_resource_arn("dynamodb", "POST", "/", headers, body, {}, "eu-west-1", "000000000000")
+    assert enforcement.enforce("key", "dynamodb:ExportTableToPointInTime", "dynamodb", "eu-west-1", arn) is None
+    written = "arn:aws:s3:::bucket/exports/AWSDynamoDB/"
+    assert asked[0] == ("dynamodb:ExportTableToPointInTime", table)
+    assert set(asked[1:]) == {(f"s3:{one}", written) for one in ("AbortMultipartUpload", "PutObject", "PutObjectAcl")}
