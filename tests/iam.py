@@ -75,6 +75,8 @@ _RESOURCES = (
     ("dynamodb", "IndexName", "table/{TableName}/index/{IndexName}"),
     ("dynamodb", "TableName", "table/{TableName}"),
     ("dynamodb", "ResourceArn", "{ResourceArn}"),
+    ("dynamodb", "ExportArn", "{ExportArn}"),
+    ("dynamodb", "TableArn", "{TableArn}"),
     ("kms", "KeyId", "key/{KeyId}"),
     ("events", "Rule", "rule/{EventBusName}/{Rule}"),
     ("events", "ArchiveName", "archive/{ArchiveName}"),
@@ -117,7 +119,7 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
     last = {"Id", "HostedZoneId", "QueueUrl"}
     values = {key: value.rpartition("/")[2] if key in last else value for key, value in parameters.items()}
     # What may be named by its ARN.
-    for name in values.keys() & {"TopicArn", "FunctionName", "SourceArn", "ResourceArn"}:
+    for name in values.keys() & {"TopicArn", "FunctionName", "SourceArn", "ResourceArn", "ExportArn", "TableArn"}:
         values[name] = values[name].rpartition(":")[2]
     if "Entries" in values and service == "events":
         resources = [f"event-bus/{entry['EventBusName'].rpartition('/')[2]}" for entry in values["Entries"]]

@@ -16,6 +16,8 @@ from ops.errors import UsageError
 from ops.parameters import did_you_mean
 from ops.policies.destroying import destroy
 from ops.policies.divergence import (
+    buckets,
+    exporting,
     findings,
     fleet,
     fleet_states,
@@ -69,7 +71,18 @@ __all__ = [
 ]
 
 RUNBOOKS: dict[str, tuple[Part, ...]] = {
-    "divergence": (opening, tables, reading_replicas, replica_settings, heartbeats, findings, fleet_states, fleet),
+    "divergence": (
+        opening,
+        tables,
+        reading_replicas,
+        replica_settings,
+        heartbeats,
+        findings,
+        buckets,
+        fleet_states,
+        fleet,
+        exporting,
+    ),
     "failover": (
         opening,
         stack,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.bucket import FLEET, REPAIR
+from ops.bucket import EXPORTS, FLEET, REPAIR
 from ops.divergence.findings import FOLDER
 from ops.divergence.reserved import NAMESPACE
 from ops.policies.grant import GENERATED, Grant, Names
@@ -42,6 +42,11 @@ def findings(names: Names) -> Iterator[Grant]:
     yield from keys(names, "FindingsKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)
 
 
+def buckets(names: Names) -> Iterator[Grant]:
+    """Whether the operations buckets are there, and what is in them."""
+    yield Grant("Buckets", ("s3:ListBucket",), names.kept())
+
+
 def fleet_states(names: Names) -> Iterator[Grant]:
     """Where the fleet's state machines are, which the stacks tell."""
     if names.stage.divergence.fleet:
@@ -50,11 +55,10 @@ def fleet_states(names: Names) -> Iterator[Grant]:
 
 def fleet(names: Names) -> Iterator[Grant]:
     """Mode ``fleet``: the state machine of each region, and what its functions leave in the operations buckets. Beside
-    ``stack``, which says where the state machines are."""
+    ``stack``, which says where the state machines are, and ``buckets``."""
     if not names.stage.divergence.fleet:
         return
     buckets = [names.stage.operations_bucket(names.account, region) for region in names.stage.regions]
-    yield Grant("Buckets", ("s3:ListBucket",), tuple(f"arn:aws:s3:::{bucket}" for bucket in buckets))
     name = names.stage.fleet
     yield Grant("Fleet", ("states:StartExecution",), names.everywhere("states", f"stateMachine:{name}"), changes=True)
     why = "an execution's name has its plan's token in it"
@@ -70,6 +74,24 @@ def fleet(names: Names) -> Iterator[Grant]:
     kept = tuple(f"arn:aws:s3:::{bucket}/{FLEET}/*" for bucket in buckets)
     yield Grant("Sketches", ("s3:GetObject", "s3:DeleteObject"), kept, why, changes=True)
     yield from keys(names, "SketchesKey", ("kms:Decrypt",), behind="s3:GetObject", changes=True)
+
+
+def exporting(names: Names) -> Iterator[Grant]:
+    """Mode ``export``: the making of exports, which an apply asks for and DynamoDB writes as whoever asked, and their
+    reading, which needs no token. Beside ``buckets``; ``replica_settings``, which has the window of point-in-time
+    recovery; and ``findings``, which has the use of the buckets' keys for writing."""
+    table = names.everywhere("dynamodb", names.table)
+    why = f"an export's id: {GENERATED}"
+    exports = tuple(f"{arn}/export/*" for arn in table)
+    yield Grant("SeeExports", ("dynamodb:DescribeExport",), exports, why)
+    files, why = names.kept(f"{EXPORTS}/AWSDynamoDB/*"), "an export's files are under its id"
+    yield Grant("ReadExports", ("s3:GetObject",), files, why)
+    yield from keys(names, "ReadExportsKey", ("kms:Decrypt",), behind="s3:GetObject")
+    making = "dynamodb:ExportTableToPointInTime"
+    yield Grant("Export", (making,), table, changes=True)
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport_Requesting.html
+    writing = ("s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectAcl")
+    yield Grant("WriteExports", writing, files, why, behind=making, changes=True)
 
 
 def repairing(names: Names) -> Iterator[Grant]:

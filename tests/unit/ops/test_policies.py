@@ -42,7 +42,7 @@ from ops import (
 from ops import status as status_module
 from ops.aws import Cloud
 from ops.cli import app
-from ops.divergence import beating, fleet, probing, repair
+from ops.divergence import beating, exports, fleet, probing, repair
 from ops.errors import InterruptedRunError, OpsError, UsageError
 from ops.failover import experiments, flag, planning
 from ops.failover.preflight import preflight
@@ -60,6 +60,7 @@ from ops.replay import pausing
 from ops.stage import Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
+from tests.unit.ops.divergence import exported
 from tests.unit.ops.divergence.workflows import workflows
 from tests.unit.ops.redrive.platform import answering
 from tests.unit.ops.replay.stored import store
@@ -175,7 +176,7 @@ def world(deployed: Cloud, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterato
     made = World(deployed, hub, monkeypatch)
     clients = [
         hub.client(service, region)
-        for service in ("apigatewayv2", "cloudformation", "lambda", "route53", "sqs")
+        for service in ("apigatewayv2", "cloudformation", "dynamodb", "lambda", "route53", "sqs")
         for region in deployed.stage.regions
     ]
     for client in clients:
@@ -192,12 +193,14 @@ def _divergence(world: World, apply: bool = False) -> Iterator[None]:
     store(world.cloud, 1, "order.placed", datetime.now(UTC))
     item: Any = {"pk": {"S": "EVENT#2"}, "sk": {"S": "EVENT"}}
     world.cloud.client("dynamodb", US).put_item(TableName="atoll-unit", Item=item)
+    arns = _exported(world, item)
     yield
     for regions in ([US, AP], [AP, US]):
         found = divergence.compare(world.cloud, "", regions, sleep=lambda seconds: None)
         assert len(found.differences) == 1
     _probe(world, apply)
     _fleet(world, apply)
+    _export(world, arns, apply)
     if apply:
         _findings(world, found)
 
@@ -215,6 +218,37 @@ def _findings(world: World, found: divergence.Comparison) -> None:
             made = found.findings(run, stage.stage, ACCOUNT)
             assert divergence.findings.save(world.cloud, made, Path(directory)) == run
     world.cloud.stage = stage
+
+
+def _exported(world: World, item: Any) -> list[str]:
+    """Exports in the operations buckets, of which one lacks an item, that moto has not heard of. Returns their ARNs."""
+    stage, client = world.cloud.stage, world.cloud.client
+    made = exported.World(stage.regions, table=stage.table_name, prefix=bucket.EXPORTS)
+    for region in stage.regions:
+        made.write(region, exported.files([item] if region == US else [], count=1))
+        place = bucket.place(world.cloud, region)
+        for key, body in made.bucket.objects.items():
+            client("s3", region).put_object(Bucket=place.bucket, Key=key, Body=body)
+        told = {
+            "ExportArn": f"{made.arn(region)}/export/{region}",
+            "ExportStatus": "COMPLETED",
+            "S3Bucket": place.bucket,
+            "ExportManifest": f"{made.folder(region)}/manifest-summary.json",
+        }
+        for call in ("ExportTableToPointInTime", "DescribeExport"):
+            world.answers["dynamodb", call, region] = {"ExportDescription": told}
+    return [f"{made.arn(region)}/export/{region}" for region in stage.regions]
+
+
+def _export(world: World, arns: list[str], apply: bool) -> None:
+    cloud = world.cloud
+    replicas = divergence.resolve(cloud)
+    described = divergence.describe(cloud, replicas)
+    schema, _ = divergence.agree(described)
+    plan = exports.plan(cloud, replicas, described)
+    if apply:
+        assert exports.make(cloud, plan, plan.token) == arns
+    assert len(exports.survey(cloud, replicas, schema, described, arns).suspects) == 1
 
 
 def _fleet(world: World, apply: bool) -> None:
@@ -752,7 +786,7 @@ def test_fleet_is_granted_by_a_part_that_is_used_whole(world: World, own_keys: b
         changed = world.calls.asked
 
     names = policies.Names(cloud.stage, ACCOUNT)
-    granted = [*shared.stack(names), *grants_of_divergence.fleet(names)]
+    granted = [*shared.stack(names), *grants_of_divergence.buckets(names), *grants_of_divergence.fleet(names)]
     dry = [grant for grant in granted if not grant.changes]
 
     assert problems(dry, needs(read)) == []
@@ -938,7 +972,7 @@ def test_keys_are_granted_by_their_alias_and_their_use_only_through_the_service_
             for grant in policies.grants(name, load_stage("prod"), ACCOUNT)
             if grant.actions[0].startswith("kms:")
             # S3's, and not the table's; and what asks for a key's state, and does not use it.
-            and not grant.sid.startswith(("ReadLedgerKey", "ReplicaKey"))
+            and not grant.sid.startswith(("ReadLedgerKey", "ReplicaKey", "ReadExportsKey"))
         ]
         assert [grant.condition for grant in found] == [
             of_the_stage

@@ -63,6 +63,8 @@ class World:
     """Two replicas and their exports."""
 
     regions: Sequence[str] = ("us-east-1", "ap-south-1")
+    table: str = "table"
+    prefix: str = "some"
     bucket: Bucket = field(default_factory=Bucket)
     exports: list[str] = field(default_factory=list)
 
@@ -73,7 +75,7 @@ class World:
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
-        return tuple(Replica(region, region, "table") for region in self.regions)
+        return tuple(Replica(region, region, self.table) for region in self.regions)
 
     @property
     def described(self) -> dict[Replica, Described | None]:
@@ -83,10 +85,10 @@ class World:
         }
 
     def arn(self, region: str) -> str:
-        return f"arn:aws:dynamodb:{region}:123456789012:table/table"
+        return f"arn:aws:dynamodb:{region}:123456789012:table/{self.table}"
 
     def folder(self, region: str) -> str:
-        return f"some/AWSDynamoDB/{region}"
+        return f"{self.prefix}/AWSDynamoDB/{region}"
 
     def write(self, region: str, files: Sequence[Sequence[str]], **changes: Any) -> None:
         """One export, of these lines a file, whose manifests say what is true but for ``changes``."""
