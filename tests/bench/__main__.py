@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sketch.canonical import item_digest
-from tests.bench import divergence, redrive
+from tests.bench import divergence, exports, redrive
 from tests.bench.scan import Shape, Stub, server
 from tests.unit.handlers.support import ENVIRONMENT
 
@@ -33,6 +33,8 @@ REDRIVEN = 3_000
 # Items of each replica; the loop's speed does not depend on their number, its patience does.
 COMPARED, COMPARED_BY_LOOP, COMPARISONS = 1_000_000, 12_000, 3
 PLANTED = 2_000_000
+# Items of each replica's export.
+EXPORTED = 300_000
 LARGE = int(os.environ.get("ATOLL_BENCH_ITEMS", "10_000_000"))
 
 BARE_HANDLER = """
@@ -80,6 +82,13 @@ def main() -> None:
                     partial(divergence.naive_per_s, small, tls=tls),
                     rounds=COMPARISONS,
                 ),
+            )
+    with exports.written(EXPORTED, 1_000) as directory:
+        for what, measure in (("items read/s", exports.items_per_s), ("peak MB", exports.peak_mb)):
+            table.add_row(
+                f"compare exports of two replicas ({what})",
+                "DuckDB: full outer join of the same files",
+                *_pair(partial(measure, "ours", directory), partial(measure, "duckdb", directory), rounds=COMPARISONS),
             )
     console = Console()
     console.print(table)

@@ -12,6 +12,7 @@ from ops.divergence.modes import MODES
 from ops.divergence.request import Request, request
 from ops.errors import UsageError
 
+EXPORT = "arn:aws:dynamodb:us-east-1:123456789012:table/t/export/01-a"
 TAKES = {name: mode.takes for name, mode in MODES.items()}
 
 
@@ -71,6 +72,19 @@ def test_request_when_a_parameter_is_another_modes_is_refused_with_the_mode_that
         ({"resume": "x", "tables": ["one", "two"]}, "resume: a checkpoint is one table's"),
         ({"mode": "sample", "per_million": 0.0}, "per_million: 0.0 is out of range"),
         ({"mode": "sample", "seed": -1}, "seed: -1 is out of range"),
+        ({"mode": "export", "exports": ["x"]}, "exports: 'x'; accepted: ARNs of exports, or s3://"),
+        (
+            {"mode": "export", "exports": [EXPORT], "at": "2026-03-01T12:00:00Z"},
+            "exports: these are made already, and at",
+        ),
+        ({"mode": "export", "exports": [EXPORT, EXPORT]}, f"exports: {EXPORT} is named more than once"),
+        ({"mode": "export", "at": "noon"}, "at: 'noon' is no time; accepted: RFC 3339 with its zone"),
+        ({"mode": "export", "at": "2026-03-01T12:00:00"}, "at: '2026-03-01T12:00:00' is no time"),
+        (
+            {"mode": "export", "at": "2026-03-01T12:00:00Z", "since": "2026-03-01T13:00:00Z"},
+            "since: 2026-03-01T13:00:00Z is not before at",
+        ),
+        ({"mode": "export", "export_format": "CSV"}, "export_format: 'CSV'; accepted: DYNAMODB_JSON, ION"),
         ({"mode": "probe", "rounds": 0}, "rounds: 0 is out of range; accepted: 1 to 100"),
     ],
 )
