@@ -18,7 +18,7 @@ from ops.divergence import checkpoint as checkpoints
 from ops.divergence.exports import survey
 from ops.divergence.survey import Survey
 from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
-from tests.planted import plant
+from tests.planted import Planted, plant
 from tests.unit.ops.divergence.exported import SCHEMA, Bucket, World, files
 
 US, AP = "us-east-1", "ap-south-1"
@@ -43,11 +43,11 @@ class Expiring(Bucket):
         return Counter(one["Key"] for one in self.asked if "/data/" in one["Key"])
 
 
-def exported(left: int = 1 << 30) -> tuple[World, Expiring]:
+def exported(left: int = 1 << 30, planted: Planted = PLANTED) -> tuple[World, Expiring]:
     bucket = Expiring(left=left)
     world = World(bucket=bucket)
-    world.write(US, files(PLANTED.items[US], count=5))
-    world.write(AP, files(PLANTED.items[AP][::-1], "ION", count=4), outputFormat="ION")
+    world.write(US, files(planted.items[US], count=5))
+    world.write(AP, files(planted.items[AP][::-1], "ION", count=4), outputFormat="ION")
     return world, bucket
 
 
@@ -85,7 +85,7 @@ def test_comparison_that_is_resumed_gives_the_answer_of_an_undisturbed_one(stops
 
 
 def test_files_that_are_done_are_not_read_again(tmp_path: Path) -> None:
-    world, bucket = exported(left=4)
+    world, bucket = exported(4, plant(200, long_keys=False))  # long keys would be looked for in all files
     with pytest.raises(OpsError) as raised:
         compare(world, tmp_path / "kept", workers=1)
     assert f"-p mode=export -p exports={','.join(world.exports)} -p resume={tmp_path / 'kept'}" in (
@@ -94,7 +94,7 @@ def test_files_that_are_done_are_not_read_again(tmp_path: Path) -> None:
     bucket.left = 1 << 30
     lines: list[str] = []
     compare(world, tmp_path / "kept", workers=1, progress=lines.append)
-    assert bucket.read.total() == 9 + 1  # one was asked for when the credentials had expired
+    assert sorted(bucket.read.values()) == [1] * 9
     assert any("4 of 9 files were read" in line for line in lines)
 
 
