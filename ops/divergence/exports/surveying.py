@@ -12,6 +12,7 @@ the survey says so (figures ``complete`` and ``differ_about``).
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,8 @@ from sketch import Layout, implementation
 # Enough for some 6,000 changed items.
 CELLS = 16_383
 ROUNDS = 3
-WORKERS = 8
+# Each has a sketch. Two a processor keep it busy while S3 is waited for.
+WORKERS = min(8, 2 * (os.cpu_count() or 1))
 CELL_BYTES = 144
 # Of all sketches at once: those of the workers, the totals and what is subtracted.
 MEMORY_BYTES = 160 << 20
