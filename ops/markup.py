@@ -68,6 +68,9 @@ def tick(ok: bool) -> str:
 
 
 _GAP = "\N{NO-BREAK SPACE}"
+# Members of a list that a tile shows.
+LISTED = 5
+
 _UNITS = {
     "ms": "ms",
     "s": "s",
@@ -78,6 +81,7 @@ _UNITS = {
     "ratio": "",
     "per_s": "/s",
     "per_min": "/min",
+    "min": "min",
     "days": "days",
 }
 
@@ -146,9 +150,16 @@ def figures(values: Mapping[str, Any]) -> str:
     """Figures as tiles. Lists of rows are no figures: they are left to tables and charts."""
     tiles = "".join(
         f"<div{_long(text)}><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>"
-        for label, text in (figure(name, value) for name, value in values.items() if not _is_rows(value))
+        for label, text in (figure(name, _first(value)) for name, value in values.items() if not _is_rows(value))
     )
     return f'<dl class="at-figures">{tiles}</dl>'
+
+
+def _first(value: Any) -> Any:
+    """A long list by its first members, and how many more there are; anything else as it is."""
+    if not isinstance(value, (list, tuple)) or len(value) <= LISTED:
+        return value
+    return [*value[:LISTED], f"and {len(value) - LISTED:,} more"]
 
 
 def _is_rows(value: Any) -> bool:

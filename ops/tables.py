@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ops.plan import Plan
 
 MAX_ROWS = 500
+# Of dollars and of minutes: less than this is nearly none.
+LEAST = 0.01
 SHORT = 24
 
 
@@ -181,6 +183,8 @@ def _text(value: Any, name: str = "") -> str:
     value = _plain_value(value)
     if name.endswith("_rate") and value is not None:
         return figure(name, value)[1]
+    if name.endswith(("_usd", "_min")) and isinstance(value, float) and 0 < value < LEAST:
+        return f"< {LEAST}"
     if isinstance(value, bool):
         return "ok" if value else "not ok"
     if isinstance(value, datetime):

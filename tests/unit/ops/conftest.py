@@ -23,6 +23,7 @@ from ops.aws import Cloud
 from ops.stage import Stage, stage_file
 from tests.unit.ops import patterns
 from tests.unit.ops.divergence.answered import by_boto3
+from tests.unit.queues import one_call_at_a_time
 
 READ_ONLY = re.compile(r"^(Get|List|Describe|Head|BatchGet|(Query|Scan|TestEventPattern)@)")
 SETTINGS: dict[str, Any] = {
@@ -386,6 +387,12 @@ class Hub:
         if (service, region) not in self.clients:
             self.clients[service, region] = self.session.client(service, region)
         return self.clients[service, region]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def steady_queues() -> Iterator[None]:
+    with one_call_at_a_time():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,11 @@ def test_figures_when_one_is_a_list_of_rows_leaves_it_out() -> None:
     assert html.count("<dt>") == 1
 
 
+def test_figures_when_one_is_a_long_list_show_its_first_members_and_how_many_more() -> None:
+    assert "a, b, c, d, e, and 2 more</dd>" in markup.figures({"keys": list("abcdefg")})
+    assert "a, b, c, d, e</dd>" in markup.figures({"keys": list("abcde")})
+
+
 def test_figures_when_one_is_an_identifier_gives_it_room() -> None:
     html = markup.figures({"checksum": "3704:98493a12f3d23b2a", "items": 3704})
     assert html.count('class="at-long"') == 1

@@ -72,6 +72,12 @@ def test_table_when_a_column_is_a_share_shows_percent() -> None:
     assert "1.25%" in shown.text
 
 
+def test_table_when_dollars_or_minutes_are_nearly_none_says_so() -> None:
+    shown = table([{"cost_usd": 3.46e-6, "duration_min": 6.6e-5, "share": 6.6e-5}])
+    assert shown.html.count("&lt; 0.01") == 2
+    assert "6.6e-05" in shown.html
+
+
 def test_table_when_words_of_a_column_are_short_does_not_break_them() -> None:
     shown = table([{"region": "us-east-1", "detail": "a sentence that has to be broken"}])
     assert '<td class="at-short">us-east-1</td><td>a sentence' in shown.html
