@@ -1,4 +1,4 @@
-"""What a scan has read so far, in a file: after a kill it goes on from there, with the same answer.
+"""What a comparison has read so far, in a file: after a kill it goes on from there, with the same answer.
 
 One header in JSON (what is compared, the segments that are done, the differences found in them), then the sketches of
 the segments in progress as raw bytes. A segment in progress is kept as it was between two pages, beside the
@@ -130,10 +130,11 @@ def load(path: Path, subject: Mapping[str, Any]) -> State | None:
         raise UsageError(f"resume: {path} cannot be read: {error.strerror or error}") from error
     whole = raw[:-_DIGEST]
     if not raw.startswith(MAGIC):
-        raise UsageError(f"resume: {path} is no checkpoint of a scan")
+        raise UsageError(f"resume: {path} is no checkpoint of a comparison")
     if hashlib.blake2b(whole, digest_size=_DIGEST).digest() != raw[-_DIGEST:]:
         raise UsageError(
-            f"resume: {path} is damaged: its digest is not that of its content", hint="Scan from the start."
+            f"resume: {path} is damaged: its digest is not that of its content",
+            hint="Read from the start.",
         )
     start = len(MAGIC) + 8
     end = start + int.from_bytes(whole[len(MAGIC) : start], "big")
@@ -167,7 +168,7 @@ def _same(path: Path, found: Mapping[str, Any], subject: Mapping[str, Any]) -> N
         told = "; ".join(f"{name} was {found.get(name)!r} and is {subject.get(name)!r}" for name in differing)
         raise RefusedError(
             f"resume: {path} is the checkpoint of another comparison: {told}",
-            hint="Ask for the same as then, or scan from the start.",
+            hint="Ask for the same as then, or read from the start.",
         )
 
 

@@ -161,6 +161,8 @@ def _time(name: str) -> Check:
 
 
 def _resume(made: Request) -> str:
+    if made.resume and made.mode == "export" and not made.exports:
+        return "it goes on with exports that are there: give exports as well"
     return "a checkpoint is one table's: name that table alone" if made.resume and len(made.tables) > 1 else ""
 
 

@@ -83,16 +83,10 @@ def main() -> None:
                     rounds=COMPARISONS,
                 ),
             )
-    with exports.written(EXPORTED, 1_000) as directory:
-        for what, measure in (("items read/s", exports.items_per_s), ("peak MB", exports.peak_mb)):
-            table.add_row(
-                f"compare exports of two replicas ({what})",
-                "DuckDB: full outer join of the same files",
-                *_pair(partial(measure, "ours", directory), partial(measure, "duckdb", directory), rounds=COMPARISONS),
-            )
     console = Console()
     console.print(table)
     console.print(_memory())
+    console.print(exports.compared(EXPORTED))
     console.print(divergence.must_show(PLANTED))
 
 

@@ -48,6 +48,8 @@ class Manifest:
         ``DYNAMODB_JSON`` or ``ION``.
     at, since
         Epoch seconds: what the data is as of, and, of an incremental export, from when on changes are in it.
+    digest
+        The base64 of the MD5 of the list of files.
     """
 
     uri: str
@@ -58,6 +60,7 @@ class Manifest:
     since: float | None
     items: int
     files: tuple[DataFile, ...]
+    digest: str
 
     @property
     def incremental(self) -> bool:
@@ -70,6 +73,10 @@ class Manifest:
 def md5_text(digest: bytes) -> str:
     """A digest as manifests write it."""
     return base64.b64encode(digest).decode("ascii")
+
+
+def _md5(raw: bytes) -> str:
+    return md5_text(hashlib.md5(raw, usedforsecurity=False).digest())
 
 
 def load(fetch: Fetch, bucket: str, key: str) -> Manifest:
@@ -87,7 +94,8 @@ def load(fetch: Fetch, bucket: str, key: str) -> Manifest:
         raise OpsError(f"{uri}: exportType is {kind!r}; expected {FULL} or {INCREMENTAL}", hint=AGAIN)
     incremental = kind == INCREMENTAL
     files_key = _field(uri, summary, "manifestFilesS3Key", str)
-    files = _files(f"s3://{bucket}/{files_key}", _checked(fetch, bucket, files_key))
+    listing = _checked(fetch, bucket, files_key)
+    files = _files(f"s3://{bucket}/{files_key}", listing)
     items, listed = _field(uri, summary, "itemCount", int), sum(one.items for one in files)
     if listed != items:
         raise OpsError(
@@ -103,6 +111,7 @@ def load(fetch: Fetch, bucket: str, key: str) -> Manifest:
         since=_time(uri, summary, "exportFromTime") if incremental else None,
         items=items,
         files=files,
+        digest=_md5(listing),
     )
 
 
@@ -133,7 +142,7 @@ def _checked(fetch: Fetch, bucket: str, key: str) -> bytes:
     expected = next((text for end in CHECKSUMS if (text := fetch(stem + end)) is not None), None)
     if expected is None:
         raise OpsError(f"s3://{bucket}/{stem}{CHECKSUMS[0]} is missing, so {uri} cannot be verified", hint=AGAIN)
-    found = md5_text(hashlib.md5(raw, usedforsecurity=False).digest())
+    found = _md5(raw)
     if (wanted := expected.strip().decode("ascii", "replace")) != found:
         raise OpsError(f"{uri} is damaged: its MD5 is {found}, expected {wanted}", hint=AGAIN)
     return raw

@@ -1,15 +1,14 @@
-"""All data files of several exports to one sketch an export, in threads.
+"""All data files of several exports, in threads.
 
-What always holds: a worker has sketches of its own, which are added up at the end; a file counts only when its MD5 and
-its number of items are what the manifest says; the first failure stops all, and is told.
+What always holds: a file counts only when its MD5 and its number of items are what the manifest says, and then as a
+whole; the first failure stops all, and is told.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from ops.divergence.exports.manifests import AGAIN, DataFile, Manifest
 from ops.divergence.exports.streaming import DamagedError, Stream
 from ops.errors import OpsError
-from sketch import Layout, MalformedItemError, Sketch
+from sketch import MalformedItemError, Sketch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 # What to do with a piece of a file: returns how many items it completed.
 Take = Callable[[bytes, bool], int]
+# What takes the pieces of a file, and what is told its size once it is known to be whole.
+Begin = Callable[[int, DataFile], tuple[Take, Callable[[int], None]]]
 EVERY_S = 2.0
 LOOK_S = 0.2
 
@@ -48,42 +49,6 @@ class Source:
     tally: Tally = field(default_factory=Tally)
 
 
-def sketched(
-    sources: Sequence[Source],
-    layout: Layout,
-    *,
-    workers: int,
-    progress: Progress = lambda line: None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> list[Sketch]:
-    """The sketch of each export, in order.
-
-    Raises:
-        OpsError: a file is missing, damaged, or not what the manifest says.
-    """
-    totals = [Sketch(layout) for _ in sources]
-    lock = threading.Lock()
-
-    def start() -> tuple[Callable[[int], Take], Callable[[], None]]:
-        own: dict[int, Sketch] = {}
-
-        def taking(number: int) -> Take:
-            sketch = own.setdefault(number, Sketch(layout))
-            return taker(sketch, sources[number].manifest)
-
-        def done() -> None:
-            for number, sketch in own.items():
-                with lock:
-                    totals[number] += sketch
-            own.clear()
-
-        return taking, done
-
-    through(sources, start, workers=workers, progress=progress, clock=clock, sleep=sleep)
-    return totals
-
-
 def taker(sketch: Sketch, manifest: Manifest) -> Take:
     """How a sketch takes the pieces of this export's files."""
     if manifest.incremental:
@@ -95,56 +60,61 @@ def taker(sketch: Sketch, manifest: Manifest) -> Take:
 
 def through(
     sources: Sequence[Source],
-    start: Callable[[], tuple[Callable[[int], Take], Callable[[], None]]],
+    begin: Begin,
     *,
+    done: Collection[tuple[int, str]] = (),
     workers: int,
     progress: Progress,
+    tick: Callable[[], None] = lambda: None,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    """Go through all files once.
+    """Go through all files once, but for those ``done`` already; what was read of these is in the tallies.
 
     Args:
-        start: called by each worker; makes what takes the files of a source, by its number, and what ends its work.
+        begin: called for each file, by the number of its source, in the thread that reads it.
+        done: number of the source, and key.
+        tick: called by this thread all the while.
+
+    Raises:
+        OpsError: a file is missing, damaged, or not what the manifest says.
     """
     # Files of the exports in turn, so that none is read last.
     waiting: queue.SimpleQueue[tuple[int, DataFile]] = queue.SimpleQueue()
     for turn in range(max((len(one.manifest.files) for one in sources), default=0)):
         for number, one in enumerate(sources):
-            if turn < len(one.manifest.files):
+            if turn < len(one.manifest.files) and (number, one.manifest.files[turn].key) not in done:
                 waiting.put((number, one.manifest.files[turn]))
-    for one in sources:
-        one.tally = Tally()
-    stop, lock = threading.Event(), threading.Lock()
+    count, stop, lock = waiting.qsize(), threading.Event(), threading.Lock()
 
     def work() -> None:
-        taking, done = start()
         while not stop.is_set():
             try:
                 number, file = waiting.get_nowait()
             except queue.Empty:
                 break
-            _file(sources[number], file, taking(number), lock=lock, stop=stop, sleep=sleep)
-        if not stop.is_set():
-            done()
+            take, whole = begin(number, file)
+            size_bytes = _file(sources[number], file, take, lock=lock, stop=stop, sleep=sleep)
+            if size_bytes is not None:
+                whole(size_bytes)
 
-    count = sum(len(one.manifest.files) for one in sources)
     teller = _Teller(sources, progress, clock)
     with ThreadPoolExecutor(max_workers=max(1, min(workers, count)), thread_name_prefix="atoll-export") as pool:
-        running = {pool.submit(work) for _ in range(max(1, min(workers, count)))}
+        running = {pool.submit(work) for _ in range(min(workers, count))}
         try:
-            _follow(running, teller)
+            _follow(running, teller, tick)
         finally:
             stop.set()
     teller.tell()
 
 
-def _follow(running: set[Future[None]], teller: _Teller) -> None:
+def _follow(running: set[Future[None]], teller: _Teller, tick: Callable[[], None]) -> None:
     while running:
         over, running = wait(running, timeout=LOOK_S, return_when=FIRST_EXCEPTION)
         for one in over:
             one.result()
         teller.tick()
+        tick()
 
 
 def _file(
@@ -155,13 +125,14 @@ def _file(
     lock: threading.Lock,
     stop: threading.Event,
     sleep: Callable[[float], None],
-) -> None:
+) -> int | None:
+    """Its size in bytes; None when all was to stop before it was through."""
     stream = Stream(source.s3, source.manifest.bucket, file, sleep=sleep)
     items, problem = 0, ""
     try:
         for piece in stream.pieces():
             if stop.is_set():
-                return
+                return None
             added = take(piece, False)
             items += added
             with lock:
@@ -179,6 +150,7 @@ def _file(
         source.tally.items += added
         source.tally.size_bytes += stream.size_bytes
         source.tally.files += 1
+    return stream.size_bytes
 
 
 class _Teller:
@@ -187,6 +159,7 @@ class _Teller:
     def __init__(self, sources: Sequence[Source], progress: Progress, clock: Callable[[], float]) -> None:
         self._sources, self._progress, self._clock = sources, progress, clock
         self._begun = self._told = clock()
+        self._before = sum(one.tally.items for one in sources)
 
     def tick(self) -> None:
         if self._clock() - self._told >= EVERY_S:
@@ -203,6 +176,6 @@ class _Teller:
             sum(one.tally.files for one in self._sources),
             sum(len(one.manifest.files) for one in self._sources),
         )
-        rate = read / spent_s if spent_s > 0 else 0.0
+        rate = (read - self._before) / spent_s if spent_s > 0 else 0.0
         left = f"; {(all_items - read) / rate:,.0f} s left" if rate and read < all_items else ""
         self._progress(f"{read:,} of {all_items:,} items, {files:,} of {all_files:,} files, {rate:,.0f} items/s{left}")

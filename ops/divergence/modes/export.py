@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ops.aws import Cloud
 from ops.divergence import exports
 from ops.divergence.comparison import Subject
-from ops.divergence.modes.mode import Job, Mode, Result, dry
+from ops.divergence.modes.mode import Job, Mode, Result, checkpoint, dry
 from ops.divergence.modes.verdict import judged, result
 from ops.divergence.request import VERDICT, WHERE, Request
 from ops.plan import Plan
@@ -47,6 +47,7 @@ def _run(job: Job) -> Result:
         arns,
         ignore=request.ignore,
         only=request.counted,
+        checkpoint=checkpoint(job, subject),
         progress=job.run.progress,
     )
     return result(job, [judged(job, subject, survey)])
@@ -55,7 +56,7 @@ def _run(job: Job) -> Result:
 EXPORT = Mode(
     name="export",
     says="exports of every replica as of one second, from S3; takes no capacity of the tables",
-    takes=WHERE | VERDICT | {"exports", "at", "since", "export_format"},
+    takes=WHERE | VERDICT | {"exports", "at", "since", "export_format", "resume"},
     run=_run,
     plan=_plan,
     alone=True,

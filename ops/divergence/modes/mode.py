@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops import tables
 from ops.aws import Cloud
 from ops.divergence.comparison import Subject
 from ops.divergence.request import Request
+from ops.errors import UsageError
 from ops.markup import Html
 from ops.plan import Plan
 from ops.record import Check
@@ -70,6 +72,18 @@ def dry(job: Job, text: str) -> Result:
     """What a mode that writes hands back as long as its plan is not applied."""
     assert job.plan is not None
     return Result(nothing(text), nothing(text), nothing(text), checks=job.run.plannable(job.plan))
+
+
+def checkpoint(job: Job, subject: Subject) -> Path:
+    """The file to keep in what was read of a table: the one to go on from, or a new one among the run's own.
+
+    Raises:
+        UsageError: the one to go on from is not there.
+    """
+    asked = Path(job.request.resume).expanduser() if job.request.resume else None
+    if asked is not None and not asked.is_file():
+        raise UsageError(f"resume: there is no checkpoint {asked}; accepted: the path that the stopped run named")
+    return asked or job.run.record.directory / f"{subject.table}.checkpoint"
 
 
 def together(*parts: Any) -> Html:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -103,14 +104,22 @@ class Table:
         """How many items a page has, the items, and whether they are the template's as it is."""
         count = min(self.shape.per_page, self.shape.items - page * self.shape.per_page)
         rows, width = template.page(buffer, page), template.width
-        spliced = self.spliced.get(page)
-        if spliced is None:
+        if page not in self.spliced:
             return count, rows[: count * width - 1], count == self.shape.per_page
+        kept = list(self.rows(template, buffer, page))
+        return len(kept), b",".join(kept), False
+
+    def rows(self, template: Template, buffer: Buffer, page: int) -> Iterator[bytes]:
+        """The items of a page, one by one."""
+        count = min(self.shape.per_page, self.shape.items - page * self.shape.per_page)
+        rows, width = template.page(buffer, page), template.width
+        spliced = self.spliced.get(page, {})
         if template is self.keys_template:
             spliced = {slot: row and _key_of(row) for slot, row in spliced.items()}
-        found = (spliced.get(n, rows[n * width : (n + 1) * width - 1]) for n in range(count))
-        kept = [row for row in found if row is not None]
-        return len(kept), b",".join(kept), False
+        for slot in range(count):
+            row = spliced[slot] if slot in spliced else bytes(rows[slot * width : (slot + 1) * width - 1])
+            if row is not None:
+                yield row
 
     def get(self, key: dict[str, Any]) -> bytes | None:
         """The item of a key, as JSON."""
