@@ -13,6 +13,9 @@
 
 #define MAX_DIGITS 18
 #define NO_LIMIT 0xffffffffu
+/* Messages are digested side by side, as many as stay in the processor's first cache. */
+#define PENDING 64
+#define PENDING_BYTES 16384
 
 static const uint8_t ITEM[PERSON_BYTES] = "atoll.item.v1";
 static const uint8_t KEY[PERSON_BYTES] = "atoll.key.v1";
@@ -101,13 +104,23 @@ struct image {
     size_t first, count, start;
 };
 
+/* What is to be digested: bytes of reader.messages, for a record's item digest or its key digest. */
+struct pending {
+    const uint8_t *person;
+    size_t at, length, record;
+    bool of_key;
+};
+
 struct reader {
     struct scanner scanner;
     const struct layout *layout;
     struct record *records;
-    size_t count, capacity;
-    size_t *key_entries; /* the entries that are the key attributes of the last image asked for */
-    struct buffer gathered, key;
+    size_t count, closed, capacity; /* records, and how many of them have their digests */
+    size_t *key_entries;            /* the entries that are the key attributes of the last image asked for */
+    struct buffer key, other;
+    struct buffer messages;
+    struct pending pending[PENDING];
+    size_t pending_count;
 };
 
 static bool add_record(struct reader *r, struct record **record)
@@ -139,7 +152,6 @@ static bool append_map(struct reader *r, struct buffer *buffer, size_t count)
 {
     uint8_t head[SLACK] = {'M'};
     store32_big(head + 1, (uint32_t)count);
-    buffer->length = 0;
     return append(r, buffer, head, 5);
 }
 
@@ -189,12 +201,12 @@ static bool pack_key(struct reader *r, struct buffer *buffer)
 }
 
 /* Gathers what counts of an image, in order. */
-static bool gather_item(struct reader *r, const struct image *image)
+static bool gather_item(struct reader *r, const struct image *image, struct buffer *buffer)
 {
     const struct scanner *s = &r->scanner;
     const struct layout *layout = r->layout;
-    size_t count = 0;
-    TRY(append_map(r, &r->gathered, 0));
+    size_t start = buffer->length, count = 0;
+    TRY(append_map(r, buffer, 0));
     for (size_t i = image->first; i < image->first + image->count; i++) {
         const struct entry *entry = &s->entries[i];
         if (layout->ignore.count || layout->has_only) {
@@ -204,29 +216,61 @@ static bool gather_item(struct reader *r, const struct image *image)
                  (layout->has_only && !has_name(&layout->only, name, entry->name_length))))
                 continue;
         }
-        TRY(append(r, &r->gathered, s->output.bytes + entry->at, entry->length));
+        TRY(append(r, buffer, s->output.bytes + entry->at, entry->length));
         count++;
     }
-    store32_big(r->gathered.bytes + 1, (uint32_t)count);
+    store32_big(buffer->bytes + start + 1, (uint32_t)count);
+    return true;
+}
+
+/* Digests what is pending, and closes the records that wait for it. */
+static void digest_pending(struct reader *r)
+{
+    struct message messages[PENDING];
+    for (size_t i = 0; i < r->pending_count; i++) {
+        const struct pending *pending = &r->pending[i];
+        struct record *record = &r->records[pending->record];
+        messages[i] = (struct message){pending->person, r->messages.bytes + pending->at, pending->length,
+                                       pending->of_key ? record->key_digest : record->item_digest};
+    }
+    blake2b(messages, r->pending_count);
+    for (; r->closed < r->count; r->closed++)
+        record_close(&r->records[r->closed]);
+    r->pending_count = r->messages.length = 0;
+}
+
+/* What was gathered since `at` is to be digested: zeros to the end of its last block follow it. */
+static bool add_pending(struct reader *r, const uint8_t *person, size_t at, bool of_key)
+{
+    struct buffer *messages = &r->messages;
+    size_t length = messages->length - at, zeros = BLAKE2B_BLOCK - length % BLAKE2B_BLOCK;
+    if (UNLIKELY(messages->capacity - messages->length < zeros + SLACK) && !buffer_reserve(messages, zeros))
+        return scan_fail(&r->scanner, PROBLEM_MEMORY, r->scanner.at);
+    memset(messages->bytes + messages->length, 0, zeros);
+    messages->length += zeros;
+    r->pending[r->pending_count++] = (struct pending){person, at, length, r->count - 1, of_key};
     return true;
 }
 
 /* An element from an image whose key was found; without attributes, that of a deleted item. */
 static bool add_element(struct reader *r, const struct image *image)
 {
+    if (r->pending_count + 2 > PENDING || r->messages.length > PENDING_BYTES)
+        digest_pending(r);
     struct record *record = NULL;
-    TRY(add_record(r, &record));
-    TRY(gather_key(r, &r->key));
-    blake2b(KEY, r->key.bytes, r->key.length, record->key_digest);
-    if (image == NULL) {
-        blake2b(DELETED, r->key.bytes, r->key.length, record->item_digest);
-    } else {
-        TRY(gather_item(r, image));
-        blake2b(ITEM, r->gathered.bytes, r->gathered.length, record->item_digest);
-    }
     TRY(pack_key(r, &r->key));
-    record_close(record, r->key.bytes, r->key.length);
-    return true;
+    TRY(add_record(r, &record));
+    record_key(record, r->key.bytes, r->key.length);
+    size_t at = r->messages.length;
+    TRY(gather_key(r, &r->messages));
+    TRY(add_pending(r, KEY, at, true));
+    at = r->messages.length;
+    if (image == NULL) {
+        TRY(gather_key(r, &r->messages));
+        return add_pending(r, DELETED, at, false);
+    }
+    TRY(gather_item(r, image, &r->messages));
+    return add_pending(r, ITEM, at, false);
 }
 
 static bool read_image(struct reader *r, struct image *image)
@@ -426,10 +470,11 @@ static bool read_line(struct reader *r, enum kind kind, size_t start)
     if (!image->found)
         return add_element(r, NULL);
     /* The image has to be of the item that the keys are of. */
+    r->key.length = r->other.length = 0;
     TRY(gather_key(r, &r->key));
     TRY(find_key(r, image));
-    TRY(gather_key(r, &r->gathered));
-    if (r->key.length != r->gathered.length || memcmp(r->key.bytes, r->gathered.bytes, r->key.length) != 0)
+    TRY(gather_key(r, &r->other));
+    if (r->key.length != r->other.length || memcmp(r->key.bytes, r->other.bytes, r->key.length) != 0)
         return scan_fail(s, PROBLEM_KEY_MISSING, image->start);
     return add_element(r, image);
 }
@@ -471,6 +516,7 @@ void read_text(enum kind kind, const uint8_t *text, size_t length, const struct 
     struct reader reader = {.scanner = {.text = text, .end = length}, .layout = layout};
     *outcome = (struct outcome){.scanned = -1, .key_start = -1, .key_end = -1, .units_start = -1, .units_end = -1};
     if (read_all(&reader, kind, outcome)) {
+        digest_pending(&reader);
         outcome->items = reader.count;
         table_add(table, reader.records, reader.count);
         record_sum(reader.records, reader.count, outcome->total);
@@ -479,8 +525,9 @@ void read_text(enum kind kind, const uint8_t *text, size_t length, const struct 
         outcome->at = reader.scanner.problem_at;
     }
     scanner_free(&reader.scanner);
-    buffer_free(&reader.gathered);
     buffer_free(&reader.key);
+    buffer_free(&reader.other);
+    buffer_free(&reader.messages);
     free(reader.key_entries);
     free(reader.records);
 }

@@ -14,14 +14,8 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-void record_close(struct record *record, const uint8_t *key, size_t length)
+void record_key(struct record *record, const uint8_t *key, size_t length)
 {
-    uint64_t x = 0x9e3779b97f4a7c15u;
-    x = mix(x + load64(record->key_digest + 8));
-    x = mix(x + load64(record->key_digest));
-    x = mix(x + load64(record->item_digest + 8));
-    record->check = mix(x + load64(record->item_digest));
-
     memset(record->key, 0, KEY_BYTES);
     if (length > KEY_BYTES - 1) {
         record->key[0] = TOO_LONG;
@@ -29,6 +23,15 @@ void record_close(struct record *record, const uint8_t *key, size_t length)
         record->key[0] = (uint8_t)length;
         memcpy(record->key + 1, key, length);
     }
+}
+
+void record_close(struct record *record)
+{
+    uint64_t x = 0x9e3779b97f4a7c15u;
+    x = mix(x + load64(record->key_digest + 8));
+    x = mix(x + load64(record->key_digest));
+    x = mix(x + load64(record->item_digest + 8));
+    record->check = mix(x + load64(record->item_digest));
 }
 
 static size_t position(const struct table *table, const struct record *record, int part)

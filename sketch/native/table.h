@@ -28,8 +28,9 @@ struct table {
     uint8_t *cells;
 };
 
-/* Puts in the key, and the check over both digests, which are there already. */
-void record_close(struct record *record, const uint8_t *key, size_t length);
+void record_key(struct record *record, const uint8_t *key, size_t length);
+/* Puts in the check over both digests, which are there already. */
+void record_close(struct record *record);
 
 void table_add(struct table *table, const struct record *records, size_t count);
 

@@ -1,12 +1,15 @@
 """Export files of the tables that the stub serves (``tests.bench.scan``), in a directory that stands for a bucket.
 
 What always holds: items, attributes and set members are in another order in each region, and regions do not have the
-same number of files, as it is with exports of DynamoDB; and no item is near another one that resembles it, which would
-make the files smaller than those of a table.
+same number of files, as it is with exports of DynamoDB, which have a file a partition at least
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html); a larger table has more
+files, not larger ones; and no item is near another one that resembles it, which would make the files smaller than those
+of a table.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator
@@ -15,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
-from isal import igzip
 
 from ops.local.emulator.exportfiles import md5
 from tests.bench.scan import TABLE, Shape
 from tests.bench.scan.tables import Table
 
-BUCKET, FILES = "bench", 8
+BUCKET = "bench"
+LEAST_FILES, ITEMS_PER_FILE = 4, 62_500
 SHUFFLED_PAGES = 4
-COMPRESSION = 2
+COMPRESSION = 6  # gzip's own
 
 
 class Directory:
@@ -66,14 +69,13 @@ def _folder(region: str) -> str:
 def _export(shape: Shape, region: str, bucket: Path) -> None:
     folder, table, entries, names = _folder(region), Table(shape, region), [], random.Random(region)
     (bucket / folder / "data").mkdir(parents=True)
-    count = FILES + table.index
+    count = max(LEAST_FILES, -(-shape.items // ITEMS_PER_FILE)) + table.index
     for number in range(count):
-        key, items = f"{folder}/data/{names.getrandbits(128):032x}.json.gz", 0
-        with igzip.open(bucket / key, "wb", compresslevel=COMPRESSION) as file:
-            for row in _rows(table, range(number, table.pages, count)):
-                file.write(b'{"Item":' + row + b"}\n")
-                items += 1
-        entries.append({"itemCount": items, "md5Checksum": md5((bucket / key).read_bytes()), "dataFileS3Key": key})
+        key = f"{folder}/data/{names.getrandbits(128):032x}.json.gz"
+        lines = [b'{"Item":' + row + b"}\n" for row in _rows(table, range(number, table.pages, count))]
+        packed = gzip.compress(b"".join(lines), COMPRESSION)
+        (bucket / key).write_bytes(packed)
+        entries.append({"itemCount": len(lines), "md5Checksum": md5(packed), "dataFileS3Key": key})
     _put(bucket, f"{folder}/manifest-files", "".join(json.dumps(entry) + "\n" for entry in entries))
     summary = {
         "version": "2020-06-30",

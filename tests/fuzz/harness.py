@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 NATIVE = Path(__file__).resolve().parents[2] / "sketch" / "native"
-SOURCES = ("fuzz.c", "reader.c", "wire.c", "text.c", "table.c", "blake2b.c")
+SOURCES = ("fuzz.c", "reader.c", "wire.c", "text.c", "table.c", "blake2b.c", "lanes.c")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
 KEY = {"pk": {"S": "k"}, "sk": {"N": "-1.50e3"}}
