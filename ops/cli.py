@@ -435,6 +435,10 @@ def policy(
         typer.Option(help="redrive: a DLQ that is not the stage's, or the queue it serves; repeatable."),
     ] = None,
     keep: Annotated[str, typer.Option(help="replay, redrive: s3://bucket/prefix of the records, as given to -p.")] = "",
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="divergence, divergence-repair: a table that is not the stage's, or its ARN; repeatable."),
+    ] = None,
 ) -> None:
     """Print the IAM policy that a role needs to run a runbook on a stage, and nothing more than that.
 
@@ -443,6 +447,7 @@ def policy(
     Example: ops policy parity --stage prod
     Example: ops policy provision --stage prod --apply > provision.json
     Example: ops policy replay --stage prod --apply --bus orders --archive orders-2026 --keep s3://records/orders
+    Example: ops policy divergence --stage prod --table orders --table arn:aws:dynamodb:eu-west-1:123456789012:table/x
     Example: aws iam create-policy --policy-name atoll-prod-replay --policy-document "$(ops policy replay --stage prod)"
     """
     from ops import policies
@@ -450,7 +455,7 @@ def policy(
 
     settings = load_stage(stage)
     # The name is checked before anybody is asked for the account.
-    besides = policies.Besides(tuple(bus or ()), tuple(archive or ()), tuple(queue or ()), keep)
+    besides = policies.Besides(tuple(bus or ()), tuple(archive or ()), tuple(queue or ()), keep, tuple(table or ()))
     policies.grants(runbook, settings, "", apply, leaving or (), besides=besides)
     account = settings.account or connect(_enter(stage)).account
     document = policies.policy(runbook, settings, account, apply, leaving or (), besides=besides)

@@ -25,11 +25,12 @@ from ops.fanout import each
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-_TABLE = r"[A-Za-z0-9_.-]{3,255}"
+TABLE = r"[A-Za-z0-9_.-]{3,255}"
 _REGION = r"[a-z]{2}(?:-[a-z]+){1,3}-\d"
+TABLE_ARN = rf"arn:[a-z-]+:dynamodb:(?P<at>{_REGION}):\d{{12}}:table/(?P<named>{TABLE})"
 _ADDRESS = re.compile(
-    rf"(?:(?P<region>{_REGION})(?:/(?P<table>{_TABLE}))?"
-    rf"|(?P<arn>arn:[a-z-]+:dynamodb:(?P<at>{_REGION}):\d{{12}}:table/(?P<named>{_TABLE})))"
+    rf"(?:(?P<region>{_REGION})(?:/(?P<table>{TABLE}))?"
+    rf"|(?P<arn>{TABLE_ARN}))"
     r"(?:@(?P<profile>[^@\s]+))?"
 )
 ACCEPTED = "REGION, REGION/TABLE or a table's ARN, each with @PROFILE behind it where it needs other credentials"

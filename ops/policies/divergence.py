@@ -13,23 +13,23 @@ from ops.policies.shared import keys, metrics, reading_items, stack
 
 def reading_replicas(names: Names) -> Iterator[Grant]:
     actions = ("dynamodb:Scan", "dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive")
-    yield Grant("Items", actions, names.everywhere("dynamodb", names.table))
+    yield Grant("Items", actions, names.tables)
     yield from reading_items(names)
 
 
 def replica_settings(names: Names) -> Iterator[Grant]:
     """What replicas tell of themselves, and whether replication runs."""
     settings = ("dynamodb:DescribeContinuousBackups", "dynamodb:GetResourcePolicy")
-    yield Grant("ReplicaSettings", settings, names.everywhere("dynamodb", names.table))
+    yield Grant("ReplicaSettings", settings, names.tables)
     yield from keys(names, "ReplicaKey", ("kms:DescribeKey",))
     yield from metrics(names)
 
 
 def heartbeats(names: Names) -> Iterator[Grant]:
     """Those that a killed run left, and those of an apply."""
-    table = names.everywhere("dynamodb", names.table)
+    table = names.tables
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
-    own = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{NAMESPACE}{one}" for one in names.stage.regions]}}
+    own = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{NAMESPACE}{one}" for one in names.regions]}}
     yield Grant("Heartbeats", ("dynamodb:GetItem",), table, condition=own)
     writes = ("dynamodb:PutItem", "dynamodb:DeleteItem")
     yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
@@ -80,7 +80,7 @@ def exporting(names: Names) -> Iterator[Grant]:
     """Mode ``export``: the making of exports, which an apply asks for and DynamoDB writes as whoever asked, and their
     reading, which needs no token. Beside ``buckets``; ``replica_settings``, which has the window of point-in-time
     recovery; and ``findings``, which has the use of the buckets' keys for writing."""
-    table = names.everywhere("dynamodb", names.table)
+    table = names.tables
     why = f"an export's id: {GENERATED}"
     exports = tuple(f"{arn}/export/*" for arn in table)
     yield Grant("SeeExports", ("dynamodb:DescribeExport",), exports, why)
@@ -97,7 +97,7 @@ def exporting(names: Names) -> Iterator[Grant]:
 def repairing(names: Names) -> Iterator[Grant]:
     """Modes ``repair`` and ``undo``: what a comparison confirmed, the writes of an apply, and the images that are kept
     before them. Beside the ledger, which has the listing of the buckets and the use of their keys."""
-    table = names.everywhere("dynamodb", names.table)
+    table = names.tables
     yield Grant("Items", ("dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive"), table)
     yield from keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:BatchGetItem")
     writes = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
