@@ -1,4 +1,5 @@
-"""Where the runbooks keep what outlives them: the ledger of what they did, and messages that nothing could take.
+"""Where the runbooks keep what outlives them: the ledger of what they did, messages that nothing could take, and what
+comparisons and repairs leave.
 
 One bucket a region, made by the ``provision`` runbook, or another place that a run names. What always holds: keys are
 relative to the place; the stage's own bucket is written and read only while it is this account's, since a bucket's name
@@ -26,6 +27,8 @@ FLEET = "fleet"
 KEYS_HEARD = "keys/replay"
 # Of replicas, as DynamoDB writes them.
 EXPORTS = "exports"
+# What comparisons confirmed, by run.
+FINDINGS = "findings"
 # Items as they were before a repair, by its plan's token.
 REPAIR = "repair"
 

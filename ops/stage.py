@@ -375,6 +375,12 @@ class DivergenceSettings(_Section):
     fleet_concurrency: int = Field(ge=1, le=1000, description="segments of a region that are read at once")
     fleet_memory_mb: int = Field(ge=128, le=10240)
     fleet_timeout_s: int = Field(ge=60, le=900, description="of one invocation; a longer segment takes several")
+    findings_days: int = Field(
+        default=90, ge=1, le=3650, description="findings, and items as they were before a repair: as long as `undo` can"
+    )
+    exports_days: int = Field(
+        default=14, ge=1, le=3650, description="exports of the replicas, which are as large as they"
+    )
 
 
 NO_FLEET = DivergenceSettings(fleet=False, fleet_concurrency=1, fleet_memory_mb=128, fleet_timeout_s=60)

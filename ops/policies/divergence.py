@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.bucket import EXPORTS, FLEET, REPAIR
-from ops.divergence.findings import FOLDER
+from ops.bucket import EXPORTS, FINDINGS, FLEET, REPAIR
 from ops.divergence.reserved import NAMESPACE
 from ops.policies.grant import GENERATED, Grant, Names
 from ops.policies.shared import keys, metrics, reading_items, stack
@@ -38,7 +37,7 @@ def heartbeats(names: Names) -> Iterator[Grant]:
 def findings(names: Names) -> Iterator[Grant]:
     """What a comparison confirmed, kept in S3; without this, it is in the run's directory only."""
     why = "findings are named after their run"
-    yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FOLDER}/*"), why, changes=True)
+    yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FINDINGS}/*"), why, changes=True)
     yield from keys(names, "FindingsKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)
 
 
@@ -103,7 +102,7 @@ def repairing(names: Names) -> Iterator[Grant]:
     writes = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
     yield Grant("RepairItems", writes, table, changes=True)
     why = "findings are named after their run"
-    yield Grant("ReadFindings", ("s3:GetObject",), names.kept(f"{FOLDER}/*"), why)
+    yield Grant("ReadFindings", ("s3:GetObject",), names.kept(f"{FINDINGS}/*"), why)
     images, why = names.kept(f"{REPAIR}/*"), "images are kept under their plan's token, a chunk an object"
     yield Grant("ReadImages", ("s3:GetObject",), images, why)
     yield Grant("KeepImages", ("s3:PutObject",), images, why, changes=True)

@@ -29,7 +29,7 @@ from ops.provision.alarms import METRICS_REGION, topic_name
 from ops.provision.alerting import delete_alarm, delete_topic
 from ops.provision.desired import RUNBOOK
 from ops.provision.dns import await_dns, change, delete_health_check, delete_step, is_calculated
-from ops.provision.storage import delete_bucket, end_steps, holds_objects
+from ops.provision.storage import delete_bucket, end_steps, held
 from ops.provision.table.desired import STRONG
 from ops.provision.table.scaling import remove_scaling, usd_per_month
 from ops.provision.table.world import find_table
@@ -59,7 +59,7 @@ class Remains:
     holding: list[str]
     archives: dict[tuple[str, str], int]
     foreign_checks: list[str]
-    keeping: list[str] = field(default_factory=list)
+    keeping: dict[str, list[str]] = field(default_factory=dict)
 
 
 def plan_destroy(cloud: Cloud, discard_data: bool = False) -> Plan:
@@ -86,14 +86,14 @@ def look(cloud: Cloud) -> Remains:
             holding=[region for region in tables if _holds_items(cloud, region)],
             archives=archives,
             foreign_checks=_foreign_checks(cloud),
-            keeping=[
-                region
+            keeping={
+                region: folders
                 for region, state in world.regions.items()
                 if state.bucket is not None
                 and not state.bucket.foreign
                 and state.bucket.region == region
-                and holds_objects(cloud, region)
-            ],
+                and (folders := held(cloud, region))
+            },
         )
 
 
@@ -288,9 +288,9 @@ def _warnings(stage: Stage, remains: Remains) -> list[str]:
         count = max(remains.items.values())
         found.append(f"table {stage.table_name}: about {count:,} items go with it (DynamoDB's count is hours old)")
     found += [
-        f"bucket {stage.operations_bucket(remains.world.account, region)} in {region}: the ledgers and quarantined "
-        "messages that it holds go with it"
-        for region in remains.keeping
+        f"bucket {stage.operations_bucket(remains.world.account, region)} in {region}: what it holds in "
+        f"{', '.join(folders)} goes with it"
+        for region, folders in remains.keeping.items()
     ]
     if remains.world.topic is not None:
         found.append(f"topic {topic_name(stage)}: its subscriptions go with it")
