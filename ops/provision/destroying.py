@@ -22,12 +22,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.aws import Cloud, error_code, explained
+from ops.divergence.reserved import is_heartbeat
 from ops.errors import OpsError
 from ops.plan import Plan, Step
 from ops.prices import HOSTED_ZONE_USD_PER_MONTH, alarm_usd_per_month, health_check_usd_per_month
 from ops.provision.alarms import METRICS_REGION, topic_name
 from ops.provision.alerting import delete_alarm, delete_topic
-from ops.provision.desired import RUNBOOK
+from ops.provision.desired import KEYS, RUNBOOK
 from ops.provision.dns import await_dns, change, delete_health_check, delete_step, is_calculated
 from ops.provision.storage import delete_bucket, end_steps, held
 from ops.provision.table.desired import STRONG
@@ -371,15 +372,16 @@ def _count(cloud: Cloud, region: str) -> int:
 
 def _holds_items(cloud: Cloud, region: str) -> bool:
     """Whether a replica holds any item now; DynamoDB's own count may be six hours old. A page of it may be empty.
+    Heartbeats that a killed probe left are nobody's data: there is one a region at the most.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
     """
     dynamodb = cloud.client("dynamodb", region)
     try:
         pages = dynamodb.get_paginator("scan").paginate(
-            TableName=cloud.stage.table_name, Select="COUNT", PaginationConfig={"PageSize": 1}
+            TableName=cloud.stage.table_name, ProjectionExpression=", ".join(KEYS), PaginationConfig={"PageSize": 1}
         )
-        return any(page["Count"] for page in pages)
+        return any(not is_heartbeat(item, list(KEYS)) for page in pages for item in page["Items"])
     except ClientError as error:
         if error_code(error) == "ResourceNotFoundException":
             return False
