@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ops.aws import Cloud
 from ops.divergence import lagging
@@ -27,6 +25,9 @@ from ops.divergence.scanning import Pace, scan
 from ops.divergence.survey import Survey
 from ops.record import Check, now_text
 from sketch import keys
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Progress = Callable[[str], None]
 
@@ -128,6 +129,8 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """A row a difference."""
+        import pandas as pd
+
         rows = [
             (
                 short(one.text),
@@ -143,6 +146,8 @@ class Comparison:
 
     def attributes_frame(self) -> pd.DataFrame:
         """A row an attribute that differs, a column a replica."""
+        import pandas as pd
+
         rows = [
             {"key": short(one.text), "attribute": diff.path} | diff.values
             for one in self.differences
@@ -152,6 +157,8 @@ class Comparison:
 
     def classes_frame(self) -> pd.DataFrame:
         """A row a class that occurred: how many, and what it means."""
+        import pandas as pd
+
         counts = self.judged.counts
         rows = [(kind, counts[kind], MEANINGS[kind]) for kind in KINDS if counts.get(kind)]
         return pd.DataFrame(rows, columns=["class", "items", "meaning"])
