@@ -113,6 +113,8 @@ class Comparison:
             (len(self.unsettled), "kept changing and not judged"),
         ]
         aside = "".join(f"; {count:,} {what}" for count, what in notes if count)
+        empty = [one.label for one in self.survey.sides if not one.items]
+        aside += f"; not one item was read of {' and '.join(empty)}" if empty else ""
         if not self.complete:
             about = int(self.survey.figures.get("differ_about", 0))
             detail = (

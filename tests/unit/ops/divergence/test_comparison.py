@@ -201,7 +201,17 @@ def test_compare_when_there_is_one_region_is_refused(account: Cloud) -> None:
 
 def test_compare_when_tables_are_empty_finds_nothing(account: Cloud) -> None:
     make(account)
-    assert check(account).equal
+    found = check(account)
+    assert found.equal
+    assert found.check().detail.endswith(f"; not one item was read of {US} and {AP}")
+
+
+def test_compare_when_one_table_is_empty_says_so_beside_what_is_missing(account: Cloud) -> None:
+    make(account)
+    put(account, US, item("a"), item("b"))
+    found = check(account)
+    assert [one.missing_in for one in found.confirmed] == [(AP,), (AP,)]
+    assert found.check().detail.endswith(f"; not one item was read of {AP}")
 
 
 def test_compare_when_a_heartbeat_is_under_way_leaves_it_out(account: Cloud) -> None:

@@ -86,8 +86,10 @@ def test_comparison_that_is_resumed_gives_the_answer_of_an_undisturbed_one(stops
 
 def test_files_that_are_done_are_not_read_again(tmp_path: Path) -> None:
     world, bucket = exported(4, plant(200, long_keys=False))  # long keys would be looked for in all files
-    with pytest.raises(OpsError) as raised:
+    expired = r"reading s3://exports/\S+/data/file\d\.\S+\.gz: the credentials have expired \(ExpiredToken\)"
+    with pytest.raises(OpsError, match=expired) as raised:
         compare(world, tmp_path / "kept", workers=1)
+    assert (raised.value.hint or "").startswith("Sign in again")
     assert f"-p mode=export -p exports={','.join(world.exports)} -p resume={tmp_path / 'kept'}" in (
         raised.value.hint or ""
     )

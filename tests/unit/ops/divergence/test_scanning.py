@@ -24,7 +24,18 @@ from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
 from ops.stage import Stage
 from sketch import keys
 from sketch.canonical import Checksum, item_digest
-from tests.unit.ops.divergence.loopback import BROKEN, THROTTLE, Fault, Item, Server, Table, item, items, serving
+from tests.unit.ops.divergence.loopback import (
+    BROKEN,
+    EXPIRED,
+    THROTTLE,
+    Fault,
+    Item,
+    Server,
+    Table,
+    item,
+    items,
+    serving,
+)
 
 pytestmark = pytest.mark.enable_socket
 US, AP, EU = "us-east-1", "ap-south-1", "eu-west-1"
@@ -322,6 +333,20 @@ def test_scan_resumed_as_another_comparison_is_refused(serve: Serve, tmp_path: P
             run(checkpoint=path)
         with pytest.raises(RefusedError, match=r"another comparison: ignore was \[\] and is \['n'\]"):
             run(checkpoint=path, ignore=["n"])
+
+
+def test_scan_whose_credentials_expire_on_the_way_says_so_and_goes_on_with_new_ones(
+    serve: Serve, tmp_path: Path
+) -> None:
+    left, right, differing = planted(300)
+    path = tmp_path / "t.checkpoint"
+    with serve(**pair(left, right, page=5)) as (server, run):
+        server.fault = lambda number, asked: EXPIRED if number >= 40 else None
+        with pytest.raises(OpsError, match=r": the credentials expired while t was read \(ExpiredToken") as stopped:
+            run(checkpoint=path)
+        assert stopped.value.hint == f"Sign in again. To go on from there: the same again with -p resume={path}"
+        server.fault = lambda number, asked: None
+        assert suspects(run(checkpoint=path)) == differing
 
 
 def test_scan_past_its_threshold_of_throttles_stops_and_says_how_to_go_on(serve: Serve, tmp_path: Path) -> None:
