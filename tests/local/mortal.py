@@ -1,4 +1,4 @@
-"""Runs of a comparison that end by SIGKILL at a chosen call to the cloud, so that nothing of them can tidy up.
+"""Comparisons and repairs that end by SIGKILL at a chosen call to the cloud, so that nothing of them can tidy up.
 
 ``killed`` runs this module in a process of its own and returns when it is dead. A *point* is the n-th time that an
 operation is called, before it is sent or after it was answered: after StartExecution, something runs that the process
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.divergence import exports, fleet, look
+from ops.divergence import exports, findings, fleet, look, repair
 from ops.divergence.exports import reading, surveying
 from ops.stage import ROOT
 from tests.bench.divergence import EndpointCloud
@@ -99,13 +99,21 @@ def export_survey(
     )
 
 
+def mend(
+    cloud: EndpointCloud, *, found: str, progress: Any = lambda line: None, **options: Any
+) -> tuple[repair.RepairPlan, repair.Repaired]:
+    """Plan and apply the repair of kept findings, or go on with the one that did not end."""
+    plan = repair.plan(cloud, findings.load(cloud, found), reference=found, **options)
+    return plan, repair.apply(cloud, plan, plan.token, progress)
+
+
 def main() -> None:
     asked = json.loads(sys.argv[1])
     cloud = MortalCloud(asked["endpoint"], Point(**asked["point"]))
     # What was read is kept after each file, as in a long run every few seconds.
     surveying.CHECKPOINT_S, reading.LOOK_S = 0.0, 0.01
-    survey = {"fleet": fleet_survey, "export": export_survey}[asked["mode"]]
-    survey(cloud, progress=lambda line: sys.stdout.write(f"{line}\n") and sys.stdout.flush(), **asked["given"])
+    run: Any = {"fleet": fleet_survey, "export": export_survey, "repair": mend}[asked["mode"]]
+    run(cloud, progress=lambda line: sys.stdout.write(f"{line}\n") and sys.stdout.flush(), **asked["given"])
 
 
 if __name__ == "__main__":
