@@ -17,6 +17,7 @@ import pandas as pd
 
 from ops.aws import Cloud
 from ops.divergence import lagging
+from ops.divergence.checkpoint import until_judged
 from ops.divergence.classes import KINDS, MEANINGS
 from ops.divergence.findings import Finding, Findings, wire
 from ops.divergence.groups import pairs
@@ -283,15 +284,16 @@ def compare(
         sleep=sleep,
     )
     progress(f"{len(survey.suspects):,} suspects in {', '.join(one.label for one in subject.replicas)}")
-    return conclude(
-        cloud,
-        subject,
-        survey,
-        ignore=ignore,
-        only=only,
-        attempts=attempts,
-        settle_s=settle_s,
-        progress=progress,
-        sleep=sleep,
-        clock=clock,
-    )
+    with until_judged(checkpoint, f"the same again with checkpoint {checkpoint}"):
+        return conclude(
+            cloud,
+            subject,
+            survey,
+            ignore=ignore,
+            only=only,
+            attempts=attempts,
+            settle_s=settle_s,
+            progress=progress,
+            sleep=sleep,
+            clock=clock,
+        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ops.aws import Cloud
 from ops.divergence import Comparison, Pace, compare
 from ops.divergence.reserved import heartbeat_key
-from ops.errors import RefusedError, UsageError
+from ops.errors import OpsError, RefusedError, UsageError
 
 US, AP = "us-east-1", "ap-south-1"
 NOW = 1_800_000_000.0
@@ -179,6 +181,28 @@ def test_compare_when_a_read_leaves_keys_unprocessed_asks_again(account: Cloud, 
     finally:
         client.meta.events.unregister("after-call.dynamodb.BatchGetItem", unique_id="leave-one")
     assert throttled == [0]
+
+
+def test_compare_when_suspects_cannot_be_read_again_keeps_what_was_read(
+    account: Cloud, calls: Any, tmp_path: Path
+) -> None:
+    make(account)
+    put(account, US, item("a"))
+    path = tmp_path / "kept"
+
+    def expired() -> Any:
+        raise ClientError({"Error": {"Code": "ExpiredTokenException"}}, "BatchGetItem")
+
+    calls.on("before", "BatchGetItem", expired)
+    with pytest.raises(OpsError, match="the credentials have expired") as stopped:
+        check(account, checkpoint=path)
+    assert f"What was read is kept: the same again with checkpoint {path}" in stopped.value.hint
+    calls.clear()
+    lines: list[str] = []
+    found = check(account, checkpoint=path, progress=lines.append)
+    assert [one.text for one in found.confirmed] == ["pk=a, sk=EVENT"]
+    assert f"going on from {path}: 4 of 4 segments were read" in lines
+    assert not path.exists()
 
 
 def test_compare_when_a_replica_is_absent_is_refused(account: Cloud) -> None:

@@ -80,8 +80,8 @@ def test_comparison_that_is_resumed_gives_the_answer_of_an_undisturbed_one(stops
             else:
                 assert told(found) == UNDISTURBED[cells]
         bucket.left = 1 << 30
-        assert told(compare(world, path, cells=cells)) == UNDISTURBED[cells]
-        assert not path.exists()
+        for _ in range(2):  # until it is judged, what was read is there
+            assert told(compare(world, path, cells=cells)) == UNDISTURBED[cells]
 
 
 def test_files_that_are_done_are_not_read_again(tmp_path: Path) -> None:
@@ -95,7 +95,8 @@ def test_files_that_are_done_are_not_read_again(tmp_path: Path) -> None:
     )
     bucket.left = 1 << 30
     lines: list[str] = []
-    compare(world, tmp_path / "kept", workers=1, progress=lines.append)
+    for _ in range(2):
+        compare(world, tmp_path / "kept", workers=1, progress=lines.append)
     assert sorted(bucket.read.values()) == [1] * 9
     assert any("4 of 9 files were read" in line for line in lines)
 
