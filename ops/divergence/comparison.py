@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.aws import Cloud
 from ops.divergence import lagging
+from ops.divergence.checkpoint import until_judged
 from ops.divergence.classes import KINDS, MEANINGS
 from ops.divergence.findings import Finding, Findings, wire
 from ops.divergence.groups import pairs
@@ -114,6 +115,8 @@ class Comparison:
             (len(self.unsettled), "kept changing and not judged"),
         ]
         aside = "".join(f"; {count:,} {what}" for count, what in notes if count)
+        empty = [one.label for one in self.survey.sides if not one.items]
+        aside += f"; not one item was read of {' and '.join(empty)}" if empty else ""
         if not self.complete:
             about = int(self.survey.figures.get("differ_about", 0))
             detail = (
@@ -288,15 +291,16 @@ def compare(
         sleep=sleep,
     )
     progress(f"{len(survey.suspects):,} suspects in {', '.join(one.label for one in subject.replicas)}")
-    return conclude(
-        cloud,
-        subject,
-        survey,
-        ignore=ignore,
-        only=only,
-        attempts=attempts,
-        settle_s=settle_s,
-        progress=progress,
-        sleep=sleep,
-        clock=clock,
-    )
+    with until_judged(checkpoint, f"the same again with checkpoint {checkpoint}"):
+        return conclude(
+            cloud,
+            subject,
+            survey,
+            ignore=ignore,
+            only=only,
+            attempts=attempts,
+            settle_s=settle_s,
+            progress=progress,
+            sleep=sleep,
+            clock=clock,
+        )
