@@ -5,12 +5,6 @@
 #include "platform.h"
 #include "text.h"
 
-#define TRY(call)              \
-    do {                       \
-        if (UNLIKELY(!(call))) \
-            return false;      \
-    } while (0)
-
 #define MAX_CODE 0x10ffff
 
 static bool starts(const struct scanner *s, const char *word, size_t length)

@@ -6,12 +6,6 @@
 #include "ion.h"
 #include "platform.h"
 
-#define TRY(call)              \
-    do {                       \
-        if (UNLIKELY(!(call))) \
-            return false;      \
-    } while (0)
-
 #define MAX_DIGITS 18
 #define NO_LIMIT 0xffffffffu
 /* Messages are digested side by side, as many as stay in the processor's first cache. */

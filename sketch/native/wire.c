@@ -6,12 +6,6 @@
 #include "platform.h"
 #include "text.h"
 
-#define TRY(call)         \
-    do {                  \
-        if (UNLIKELY(!(call))) \
-            return false; \
-    } while (0)
-
 /* --- memory ------------------------------------------------------------------------------------------------------ */
 
 bool buffer_reserve(struct buffer *buffer, size_t more)

@@ -39,6 +39,13 @@ enum problem {
     PROBLEM_MEMORY = 100, /* the only one that is not the text's fault */
 };
 
+/* What fails makes its caller fail. */
+#define TRY(call)              \
+    do {                       \
+        if (UNLIKELY(!(call))) \
+            return false;      \
+    } while (0)
+
 struct span {
     const uint8_t *start;
     size_t length;
