@@ -466,6 +466,49 @@ def policy(
     _print_json(several[part - 1] if part else document)
 
 
+class ScheduleForm(StrEnum):
+    """Whose words a schedule is printed in."""
+
+    systemd = "systemd"
+    crontab = "crontab"
+    github = "github"
+
+
+@app.command(rich_help_panel="Runbooks")
+def schedule(
+    suite: Annotated[str, typer.Argument(help="A suite of notebooks/suites.yml.")],
+    stage: StageOption = "local",
+    form: Annotated[
+        ScheduleForm | None, typer.Option("--as", help="What to print: a timer, a crontab's line, a workflow.")
+    ] = None,
+    cron: Annotated[
+        str, typer.Option(help="Other times than the stage file's, in EventBridge Scheduler's words.")
+    ] = "",
+    time_zone: Annotated[str, typer.Option(help="Of these times, as the IANA database calls it.")] = "",
+) -> None:
+    """Print what has a suite reported on by itself: a systemd timer, a crontab's line, a workflow of GitHub Actions.
+
+    Without --as it says when the suite is due. On AWS the stage's own stack does it: `schedule` in the stage file.
+
+    Example: ops schedule daily --stage prod
+    Example: (crontab -l; ops schedule daily --stage prod --as crontab) | crontab -
+    Example: ops schedule weekly --stage prod --as systemd --cron 'cron(30 6 ? * MON *)' --time-zone Asia/Kolkata
+    Example: ops schedule daily --stage prod --as github > .github/workflows/report.yml
+    """
+    from ops import schedule as schedules
+
+    table = schedules.timetable(load_stage(stage), schedules.known_suite(suite), cron, time_zone)
+    if form is None:
+        due = table.next(datetime.now(UTC))
+        out.print(f"{suite} of stage {stage}: {table.cron.written} in {table.zone}; next at {due:%Y-%m-%d %H:%M} UTC")
+    elif form is ScheduleForm.systemd:
+        for name, content in schedules.systemd(table).items():
+            sys.stdout.write(f"# {name}\n{content}\n")
+    else:
+        write = {ScheduleForm.crontab: schedules.crontab, ScheduleForm.github: schedules.github}[form]
+        sys.stdout.write(write(table))
+
+
 def _show_outcome(outcome: Any, applied: bool) -> None:
     """The checks, the plan, how to apply it, and the page of one run."""
     result = outcome.result

@@ -17,6 +17,7 @@ from zoneinfo import available_timezones
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from ops.cron import Cron
 from ops.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -388,8 +389,14 @@ class ScheduledSuite(_Section):
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
     """
 
-    cron: Annotated[str, StringConstraints(pattern=r"^cron\(\S+ \S+ \S+ \S+ \S+ \S+\)$|^rate\(\d+ (hours?|days?)\)$")]
+    cron: str = Field(description="cron(minutes hours day-of-month month day-of-week year)")
     time_zone: str = Field(default="UTC", description="a name of the IANA database")
+
+    @field_validator("cron")
+    @classmethod
+    def _comes_due(cls, text: str) -> str:
+        Cron.parse(text)
+        return text
 
     @field_validator("time_zone")
     @classmethod
