@@ -177,15 +177,17 @@ def down(stage: StageOption = "local") -> None:
 def lab(
     stage: StageOption = "local", browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True
 ) -> None:
-    """JupyterLab on the runbooks, bound to loopback, with the stage's environment.
+    """JupyterLab on the runbooks, bound to loopback, with the stage's environment; it opens with what there is to run.
 
     Example: ops lab --stage local --no-browser
     """
+    from ops.lab import start
     from ops.stage import ROOT
 
     _enter(stage)
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks", "--LabApp.extension_manager=readonly"]
+    opened = start.write(stage).relative_to(ROOT).as_posix()
+    command += [f"--LabApp.default_url=/lab/tree/{opened}", "--LabApp.extension_manager=readonly"]
     # Nothing but the operator's own pages: no news, no search for updates.
     command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     command += [] if browser else ["--no-browser"]
