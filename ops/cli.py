@@ -190,6 +190,7 @@ def lab(
     command += [f"--LabApp.default_url=/lab/tree/{opened}", "--LabApp.extension_manager=readonly"]
     # Nothing but the operator's own pages: no news, no search for updates.
     command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command += [f"--LabApp.app_settings_dir={start.SETTINGS}", f"--LabApp.workspaces_dir={state_dir() / 'lab'}"]
     command += [] if browser else ["--no-browser"]
     # A container has no other user, and the server is bound to loopback with a token.
     command += ["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []
@@ -392,6 +393,7 @@ def run(
     Example: ops run provision --stage prod --apply 0123456789abcdef
     """
     from ops import report, runbooks
+    from ops.lab import start
 
     given: dict[str, str] = {}
     for text in parameter or []:
@@ -412,6 +414,7 @@ def run(
         cell_timeout_s=max(runbooks.CELL_TIMEOUT_S, timeout - runbooks.CELL_TIMEOUT_S),
     )
     report.write_index()
+    start.refresh(stage)
     if as_json:
         _print_json({**outcome.result, "directory": str(outcome.directory)})
     else:

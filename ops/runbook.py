@@ -194,8 +194,10 @@ class Run:
         (self.record.directory / PARTIAL).unlink(missing_ok=True)
         if by_hand():
             from ops import page
+            from ops.lab import start
 
             page.write(self.record.directory, None, result)
+            start.refresh(self.stage.stage)
         failing = [check.name for check in self.record.checks if not check.ok]
         say = (
             f"{len(failing)} of {len(self.record.checks)} checks: {', '.join(failing)}"

@@ -1,14 +1,14 @@
 """The page that JupyterLab opens with: which runbooks there are, what they said last, and how one is run.
 
-It is a notebook of text alone: its links open runbooks and reports in JupyterLab, and it needs no kernel.
+It is text alone, shown as a page (settings/overrides.json): its links open runbooks and reports in JupyterLab, and it
+needs no kernel.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-
-import nbformat
 
 from ops import report, runbooks
 from ops.errors import UsageError
@@ -17,7 +17,9 @@ from ops.record import REPORTS
 from ops.runbooks import Runbook
 from ops.stage import ROOT
 
-NAME = "start.ipynb"
+NAME = "start.md"
+# JupyterLab's own settings for who opens it from here; what the user has set stays.
+SETTINGS = Path(__file__).resolve().parent / "settings"
 
 _HOW = """## How to run one
 
@@ -54,11 +56,16 @@ def write(stage: str, root: Path = REPORTS) -> Path:
         "\n".join(lines),
         _HOW.format(stage=stage),
     ]
-    cells = [nbformat.v4.new_markdown_cell(text, id=f"start-{number}") for number, text in enumerate(texts)]
     path, temporary = root / NAME, root / f"{NAME}.part"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), temporary)
+    temporary.write_text("\n\n".join(texts), encoding="utf-8")
     temporary.replace(path)
     return path
+
+
+def refresh(stage: str, root: Path = REPORTS) -> None:
+    """Write the page again, after a run, where it is in use."""
+    if (root / NAME).exists():
+        write(stage, root)
 
 
 def _line(book: Runbook, last: report.Run | None, root: Path) -> str:
@@ -69,8 +76,14 @@ def _line(book: Runbook, last: report.Run | None, root: Path) -> str:
         when = last.started
         if last.why:
             verdict += f": {_plain(last.why)}"
-    does = f"{book.summary}{' **Changes something, by plan.**' if book.changes else ''}"
+    does = (
+        f"**{book.title}.** {_first_sentence(book.summary)}{' *Changes something, by plan.*' if book.changes else ''}"
+    )
     return f"| {_link(book.name, book.path, root)} | {_plain(does)} | {verdict} | {when} |"
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.?!]) ", text, maxsplit=1)[0]
 
 
 def _link(text: str, target: Path, root: Path) -> str:
