@@ -89,7 +89,7 @@ def exists(cloud: Cloud, place: Place) -> bool:
     """
     with explained(f"looking for bucket {place.bucket}"):
         try:
-            cloud.client("s3", place.region).head_bucket(Bucket=place.bucket, **_owner(cloud, place))
+            cloud.client("s3", place.region).head_bucket(Bucket=place.bucket, **owner(cloud, place))
         except ClientError as error:
             if error_code(error) in _NO_BUCKET:
                 return False
@@ -106,12 +106,12 @@ def put(cloud: Cloud, place: Place, key: str, body: bytes, content_type: str = "
     with explained(f"writing {place.uri(key)}"):
         try:
             cloud.client("s3", place.region).put_object(
-                Bucket=place.bucket, Key=place.key(key), Body=body, ContentType=content_type, **_owner(cloud, place)
+                Bucket=place.bucket, Key=place.key(key), Body=body, ContentType=content_type, **owner(cloud, place)
             )
         except ClientError as error:
             if error_code(error) != "NoSuchBucket":
                 raise
-            raise OpsError(f"writing {place.uri(key)}: there is no such bucket", hint=_hint(cloud, place)) from error
+            raise OpsError(f"writing {place.uri(key)}: there is no such bucket", hint=hint(cloud, place)) from error
 
 
 def get(cloud: Cloud, place: Place, key: str) -> bytes | None:
@@ -119,7 +119,7 @@ def get(cloud: Cloud, place: Place, key: str) -> bytes | None:
     with explained(f"reading {place.uri(key)}"):
         try:
             found = cloud.client("s3", place.region).get_object(
-                Bucket=place.bucket, Key=place.key(key), **_owner(cloud, place)
+                Bucket=place.bucket, Key=place.key(key), **owner(cloud, place)
             )
         except ClientError as error:
             if error_code(error) in ("NoSuchKey", *_NO_BUCKET):
@@ -133,7 +133,7 @@ def delete(cloud: Cloud, place: Place, key: str) -> None:
     with explained(f"deleting {place.uri(key)}"):
         try:
             cloud.client("s3", place.region).delete_object(
-                Bucket=place.bucket, Key=place.key(key), **_owner(cloud, place)
+                Bucket=place.bucket, Key=place.key(key), **owner(cloud, place)
             )
         except ClientError as error:
             if error_code(error) not in _NO_BUCKET:
@@ -152,7 +152,7 @@ def keys(cloud: Cloud, place: Place, prefix: str, limit: int = 10_000) -> Iterat
                     Bucket=place.bucket,
                     Prefix=place.key(prefix),
                     PaginationConfig={"MaxItems": limit},
-                    **_owner(cloud, place),
+                    **owner(cloud, place),
                 )
             )
             for page in pages:
@@ -163,7 +163,7 @@ def keys(cloud: Cloud, place: Place, prefix: str, limit: int = 10_000) -> Iterat
                 raise
 
 
-def _owner(cloud: Cloud, place: Place) -> dict[str, Any]:
+def owner(cloud: Cloud, place: Place) -> dict[str, Any]:
     """Of the stage's own bucket: refused by S3 unless it is this account's. Elsewhere it may be anyone's.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
@@ -172,7 +172,8 @@ def _owner(cloud: Cloud, place: Place) -> dict[str, Any]:
     return {"ExpectedBucketOwner": cloud.account} if own else {}
 
 
-def _hint(cloud: Cloud, place: Place) -> str:
-    if _owner(cloud, place):
+def hint(cloud: Cloud, place: Place) -> str:
+    """What to do where the bucket is missing."""
+    if owner(cloud, place):
         return f"Make it: ops run provision --stage {cloud.stage.stage}; or name another: -p keep=s3://bucket/prefix"
     return "Make it, or name another: -p keep=s3://bucket/prefix"
