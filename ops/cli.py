@@ -379,11 +379,14 @@ def list_runbooks(as_json: JsonOption = False) -> None:
 
 @app.command(rich_help_panel="Runbooks")
 def run(
-    runbook: Annotated[str, typer.Argument(help="A runbook's name: ops list.")],
+    runbook: Annotated[str, typer.Argument(help="A runbook's name: ops list. Not with --resume.")] = "",
     stage: StageOption = "local",
     parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value; repeatable.")] = None,
     apply: Annotated[str, typer.Option(help="Token of the plan to apply; without it, nothing is changed.")] = "",
     timeout: Annotated[int, typer.Option(min=1, help="Seconds the whole run may take.")] = 1800,
+    resume: Annotated[
+        str, typer.Option(help="Go on with a run that failed or was stopped: its directory's name, or `latest`.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Execute a runbook with papermill and keep the record under reports/.
@@ -391,18 +394,14 @@ def run(
     Example: ops run divergence --stage local
     Example: ops run replay --stage local -p region=us-east-1 -p window_start=2h
     Example: ops run provision --stage prod --apply 0123456789abcdef
+    Example: ops run --stage prod --resume 20261120T060000Z-provision
     """
     from ops import report, runbooks
     from ops.lab import start
 
-    given: dict[str, str] = {}
-    for text in parameter or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"-p: {text!r} is not name=value", hint="Example: -p region=us-east-1")
-        given[name] = value
-    book = runbooks.find(runbook)
-    values = runbooks.validate(book, given)
+    earlier = _to_resume(resume, stage, runbook, parameter, apply) if resume else None
+    book = runbooks.find(earlier.runbook if earlier else runbook)
+    values = runbooks.validate(book, _named_values(parameter or []))
     outcome = runbooks.run(
         book,
         _enter(stage),
@@ -412,6 +411,7 @@ def run(
         timeout_s=timeout,
         # Who gives the run more time than usual gives it to its longest cell.
         cell_timeout_s=max(runbooks.CELL_TIMEOUT_S, timeout - runbooks.CELL_TIMEOUT_S),
+        resumes=earlier,
     )
     report.write_index()
     start.refresh(stage)
@@ -474,6 +474,33 @@ def policy(
             f"--part {len(several)}, and attach them all"
         )
     _print_json(several[part - 1] if part else document)
+
+
+def _named_values(given: list[str]) -> dict[str, str]:
+    """What was given with -p, by name."""
+    values: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p: {text!r} is not name=value", hint="Example: -p region=us-east-1")
+        values[name] = value
+    return values
+
+
+def _to_resume(run: str, stage: str, runbook: str, parameter: list[str] | None, apply: str) -> Any:
+    """The run to go on with; everything about it is its own."""
+    from ops import resuming
+
+    load_stage(stage)
+    found = resuming.find(run, stage)
+    if parameter or apply:
+        raise UsageError(
+            "--resume: goes on with the run's own parameters and token; accepted beside it: --stage, --timeout, --json",
+            hint=f"ops run --stage {stage} --resume {run}",
+        )
+    if runbook not in ("", found.runbook):
+        raise UsageError(f"--resume: {found.name} is a run of {found.runbook}, not of {runbook}")
+    return found
 
 
 class ScheduleForm(StrEnum):

@@ -60,7 +60,8 @@ class Plan(BaseModel):
     """A plan as printed, recorded and applied.
 
     ``parameters`` are the *resolved* parameters (absolute times, not "2h"): a run with them makes the same plan again.
-    ``estimates`` has figures with their unit in the name (``duration_s``, ``events``, ``cost_usd``).
+    ``estimates`` has figures with their unit in the name (``duration_s``, ``events``, ``cost_usd``). ``journaled``: the
+    operation keeps a journal by the token and, given the same plan once more, skips what it has finished.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +74,7 @@ class Plan(BaseModel):
     steps: list[Step]
     estimates: dict[str, Any] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
+    journaled: bool = False
 
     @property
     def changes(self) -> list[Step]:
@@ -91,7 +93,7 @@ class Plan(BaseModel):
     @property
     def token(self) -> str:
         """16 hexadecimal digits that stand for exactly this plan."""
-        bound = self.model_dump(mode="json", exclude={"estimates", "warnings"})
+        bound = self.model_dump(mode="json", exclude={"estimates", "warnings", "journaled"})
         text = json.dumps(bound, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

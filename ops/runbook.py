@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +38,7 @@ from ops.markup import (
 )
 from ops.plan import Outcome, Plan, Report, authorize
 from ops.record import PARTIAL, RESULT, RUN_DIR_VARIABLE, Check, Record, plain_value, write_result
+from ops.resuming import RESUMES_VARIABLE, Earlier, read
 from ops.scrub import Scrubber
 from ops.stage import ROOT, Stage, load_stage
 
@@ -75,9 +77,12 @@ class Run:
         The checked stage file, and what the run has found so far.
     """
 
-    def __init__(self, record: Record, stage: Stage, cloud: aws.Cloud | None, apply: str) -> None:
+    def __init__(
+        self, record: Record, stage: Stage, cloud: aws.Cloud | None, apply: str, earlier: Earlier | None = None
+    ) -> None:
         self.record = record
         self.stage = stage
+        self._earlier = earlier
         self._cloud = cloud
         self._apply = apply
         self._progress: tuple[int, Progress] | None = None
@@ -146,6 +151,11 @@ class Run:
             RefusedError: a token was given and it is not this plan's, or what was approved must not be done.
         """
         self.record.plan = plan
+        if self._apply and self._earlier is not None:
+            self._save()
+            plan = self.record.plan = self._left(plan)
+            self._apply = plan.token
+            self.record.figures["goes_on_from"] = self._earlier.name
         if approved and not self._apply:
             self._apply = plan.token
             self.record.figures["approved_by"] = approved
@@ -170,9 +180,14 @@ class Run:
         """
         if not self._apply:
             return None
+        plan = self._left(plan)
         authorize(plan, self._apply)
         _applying.set()
         return operation(self.cloud, plan, self._apply, self.progress, self._keep)
+
+    def _left(self, plan: Plan) -> Plan:
+        """The plan, or what is left of it for a run that goes on with another."""
+        return plan if self._earlier is None else self._earlier.left(plan)
 
     def _keep(self, outcome: Outcome) -> None:
         self.record.applied.append(outcome)
@@ -264,7 +279,9 @@ def begin(runbook: str, stage: str, apply: str = "", *, offline: bool = False) -
         aws.adopt_environment(described)
     cloud = None if offline else aws.connect(described)
     account = cloud.account if cloud else described.account or ""
-    run = Run(Record.begin(runbook, described, account), described, cloud, apply)
+    resumed = os.environ.get(RESUMES_VARIABLE)
+    earlier = read(Path(resumed)) if resumed else None
+    run = Run(Record.begin(runbook, described, account), described, cloud, apply, earlier)
     where = "recorded data" if cloud is None else aws.endpoint_name()
     regions = ", ".join(described.regions)
     line = f"{runbook} · stage {described.stage} · account {account or 'none'} · {where} · {regions}"

@@ -32,6 +32,7 @@ from ops.errors import (
 from ops.markup import STOP_MIME
 from ops.parameters import Parameter
 from ops.record import PARTIAL, REPORTS, RUN_DIR_VARIABLE, new_run_directory, now_text, read_result, write_result
+from ops.resuming import RESUMES_VARIABLE, Earlier
 from ops.scrub import Scrubber
 from ops.stage import ROOT, Stage
 
@@ -139,6 +140,7 @@ def run(
     root: Path = REPORTS,
     cell_timeout_s: float = CELL_TIMEOUT_S,
     stop: threading.Event | None = None,
+    resumes: Earlier | None = None,
 ) -> RunOutcome:
     """Execute a runbook and record it under ``<root>/<stage>/``.
 
@@ -154,13 +156,18 @@ def run(
         For the whole run, and for one cell: then the cell is interrupted, and the verdict is ``error``.
     stop
         Ends the run as Ctrl-C does, for a caller that is not on the main thread.
+    resumes
+        A run of this runbook to go on with: its parameters and its token hold.
 
     Raises:
         UsageError, RefusedError: the request is wrong; nothing was started or written.
         InterruptedRunError: the operator stopped it. The record is complete and says so.
     """
     values = declared.checked(runbook.parameters, dict(parameters or {}), runbook.name)
-    if apply_token:
+    if resumes is not None:
+        values = _parameters_of(resumes, runbook)
+        apply_token = values.get("apply", "")
+    elif apply_token:
         values = _recorded_parameters(runbook, stage, values, apply_token, root)
     values["stage"] = stage.stage
     if runbook.changes:
@@ -175,7 +182,11 @@ def run(
     work = _Work(runbook, stage, directory, Scrubber(), now_text())
     execution = kernel.Execution(
         notebook=kernel.read_notebook(runbook.path),
-        environment={**os.environ, RUN_DIR_VARIABLE: str(directory)},
+        environment={
+            **os.environ,
+            RUN_DIR_VARIABLE: str(directory),
+            **({RESUMES_VARIABLE: str(resumes.directory)} if resumes else {}),
+        },
         progress=progress or (lambda _: None),
         timeout_s=timeout_s,
         cell_timeout_s=cell_timeout_s,
@@ -187,9 +198,23 @@ def run(
     if work.end is not None and work.end.kind == "stopped":
         raise InterruptedRunError(
             f"{runbook.name}: {result['checks'][-1]['detail']}; no kernel is left running",
-            hint=f"What it had done is recorded in {_shown(directory)}.",
+            hint=f"To go on: ops run --stage {stage.stage} --resume {directory.name}",
         )
     return RunOutcome(directory, result, EXIT_STATUS[result["verdict"]])
+
+
+def _parameters_of(earlier: Earlier, runbook: Runbook) -> dict[str, Any]:
+    """The parameters of a run to go on with.
+
+    Raises:
+        RefusedError: the runbook no longer knows some of them.
+    """
+    if strangers := sorted(earlier.parameters.keys() - {parameter.name for parameter in runbook.parameters}):
+        raise RefusedError(
+            f"--resume: {earlier.name} has parameters that {runbook.name} no longer knows: {', '.join(strangers)}",
+            hint=f"Make a new run: ops run {runbook.name} --stage {earlier.stage}",
+        )
+    return declared.checked(runbook.parameters, earlier.parameters, runbook.name)
 
 
 def _recorded_parameters(

@@ -139,6 +139,7 @@ def plan(
         warnings += [*health.warnings(cloud, _targets(surveyed)), _LOOKING]
     warnings += [f"no answer from {region}: its queues were not looked at" for region in found.silent]
     return Plan(
+        journaled=True,
         runbook=RUNBOOK,
         stage=cloud.stage.stage,
         account=cloud.account,

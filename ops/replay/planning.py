@@ -119,7 +119,13 @@ def plan(
     to = [rule.arn for rule in chosen] if rules and deliver and not stand_ins else None
     steps += [slice_step(source, one, len(pieces), to) for one in pieces]
     made = Plan(
-        runbook=RUNBOOK, stage=stage.stage, account=cloud.account, regions=[region], parameters=parameters, steps=steps
+        journaled=True,
+        runbook=RUNBOOK,
+        stage=stage.stage,
+        account=cloud.account,
+        regions=[region],
+        parameters=parameters,
+        steps=steps,
     )
     with explained(f"looking for earlier replays in {region}"):
         earlier = _replays(cloud, region, NamePrefix=name_prefix(stage, made.token))

@@ -115,6 +115,7 @@ def plan(
     whole = [one for one in described.values() if one is not None]
     items, size_bytes = sum(one.items for one in whole), sum(one.size_bytes for one in whole)
     return Plan(
+        journaled=True,
         runbook="divergence",
         stage=cloud.stage.stage,
         account=cloud.account,

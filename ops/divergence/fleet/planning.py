@@ -112,6 +112,7 @@ def plan(
         f"Python, about {BYTES_PER_S['native'] / BYTES_PER_S['reference']:.0f} times slower, with the same results"
     ]
     return Plan(
+        journaled=True,
         runbook="divergence",
         stage=cloud.stage.stage,
         account=cloud.account,

@@ -134,6 +134,7 @@ def assemble(
             "region within the moment that replication takes is settled by DynamoDB, for the last writer"
         )
     return Plan(
+        journaled=True,
         runbook=RUNBOOK,
         stage=cloud.stage.stage,
         account=cloud.account,
