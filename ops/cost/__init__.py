@@ -7,13 +7,12 @@ A notebook calls ``collect(cloud, start, end)``, then ``bill(usage)`` and what i
 """
 
 from ops.cost.aggregating import Intake, aggregation, aggregation_figures, intake
-from ops.cost.billing import LEFT_OUT, Bill, bill
+from ops.cost.billing import Bill, bill
 from ops.cost.rates import Rate, rates
 from ops.cost.usage import Usage, collect
 from ops.cost.whatif import endpoint_zones, log_retention
 
 __all__ = [
-    "LEFT_OUT",
     "Bill",
     "Intake",
     "Rate",

@@ -65,6 +65,11 @@ class Bill:
         shown = self.rows[self.rows["usd"] > 0]
         return shown[["region", "service", "item", "quantity", "unit", "unit_price", "usd", "basis"]]
 
+    def left_out(self) -> list[dict[str, str]]:
+        """What is not in the bill, and why."""
+        told = [{"not counted": one, "why": "used, and CloudWatch says nothing of it"} for one in self.usage.unknown]
+        return told + [{"not counted": one, "why": "not looked at"} for one in LEFT_OUT]
+
     def figures(self) -> dict[str, Any]:
         """Unknown is None."""
         events, monthly = self.usage.events(), HOURS_PER_MONTH / self.usage.hours

@@ -42,14 +42,18 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Usage:
-    """``lines`` are what was used; ``frame`` is CloudWatch's part, as :mod:`ops.metrics` has it."""
+    """``lines`` are what was used; ``frame`` is CloudWatch's part, as :mod:`ops.metrics` has it.
+
+    ``incomplete`` are series that CloudWatch gave in part only, ``unknown`` what was used and nobody tells how much.
+    """
 
     stage: Stage
     start: datetime
     end: datetime
     lines: tuple[Line, ...]
     frame: pd.DataFrame
-    incomplete: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def hours(self) -> float:
@@ -95,7 +99,8 @@ def collect(
     lines += _replicated(stage, {region: own for region, (_, own) in seen.items()})
     lines += _global(stage, hours)
     incomplete = [f"{region} {one}" for region, (_, own) in seen.items() for one in own.attrs.get("incomplete", [])]
-    return Usage(stage, start, end, tuple(lines), frame, tuple(incomplete))
+    unknown = [text for region, (found, own) in seen.items() for text in _unknown(stage, region, found, own)]
+    return Usage(stage, start, end, tuple(lines), frame, tuple(incomplete), tuple(unknown))
 
 
 def total(frame: pd.DataFrame, resource: str, metric: str) -> float | None:
@@ -135,10 +140,22 @@ def _region(stage: Stage, region: str, found: Described, frame: pd.DataFrame, pe
         if stage.table.capacity is not None:
             unit_hours = used(f"table/{stage.table_name}", f"Provisioned{end}CapacityUnits") * period_s / 3600
             yield Line(region, item, unit_hours, MEASURED)
-    for group in found.log_groups:
-        yield Line(region, "logs taken in", used(f"log/{group}", "IncomingBytes") / GB, MEASURED)
+    if (taken_in := total(frame, "log/", "IncomingBytes")) is not None:
+        yield Line(region, "logs taken in", taken_in / GB, MEASURED)
     if stage.tracing.enabled:
         yield Line(region, "traces", requests * stage.tracing.rate, DERIVED)
+
+
+def _unknown(stage: Stage, region: str, found: Described, frame: pd.DataFrame) -> Iterator[str]:
+    """What a region that ran must have used, and CloudWatch says nothing of."""
+    if not (total(frame, "function/ingest", "Invocations") or 0.0):
+        return
+    if total(frame, "log/", "IncomingBytes") is None:
+        yield f"{region}: logs taken in"
+    if total(frame, f"table/{stage.idempotency_table}", "ConsumedReadCapacityUnits") is None:
+        yield f"{region}: reads of tables"
+    if found.archived_event_bytes is None:
+        yield f"{region}: events archived, whose size the archive does not tell yet"
 
 
 def _consumed(stage: Stage, region: str, frame: pd.DataFrame, accepted: float) -> Iterator[Line]:

@@ -42,7 +42,7 @@ def frame_of(values: dict[tuple[str, str], list[float]], region: str = US) -> pd
 
 def used(stage: Stage, lines: list[Line], frame: pd.DataFrame | None = None, hours: float = 1.0) -> Usage:
     start = NOW - timedelta(hours=hours)
-    return Usage(stage, start, NOW, tuple(lines), frame_of({}) if frame is None else frame, ())
+    return Usage(stage, start, NOW, tuple(lines), frame_of({}) if frame is None else frame)
 
 
 def minutes(requests: list[float], events: list[float], duration_ms: list[float]) -> pd.DataFrame:
@@ -136,6 +136,22 @@ def test_bill_when_cloudwatch_is_silent_about_a_table_derives_the_least_from_wha
     # Two of the claim where it was accepted; the event and its index entry in both replicas.
     assert writes["quantity"].to_dict() == {US: 2 * 1000 + 2 * 900, AP: 2 * 900}
     assert set(writes["basis"]) == {"derived"}
+
+
+def test_what_ran_and_cloudwatch_is_silent_about_is_named_and_not_zero(collected: Any) -> None:
+    made = cost.bill(collected({US: {("function/ingest", "Invocations"): 5.0}}))
+    assert [row["not counted"] for row in made.left_out()][:2] == [f"{US}: logs taken in", f"{US}: reads of tables"]
+    assert "logs taken in" not in set(made.rows["item"])
+    assert cost.log_retention(made.usage).empty
+
+
+def test_what_cloudwatch_tells_is_not_named_as_unknown(collected: Any) -> None:
+    told = {
+        ("function/ingest", "Invocations"): 5.0,
+        ("log//aws/lambda/atoll-unit-ingest", "IncomingBytes"): 0.0,
+        ("table/atoll-unit-idempotency", "ConsumedReadCapacityUnits"): 1.0,
+    }
+    assert collected({US: told}).unknown == ()
 
 
 def test_bill_adds_up_by_service_region_and_month(collected: Any) -> None:
