@@ -19,7 +19,7 @@ from ops.cost.billing import MILLION
 from ops.cost.rates import rates
 from ops.cost.usage import Usage
 
-FACTORS = (1, 2, 5, 10, 20, 50, 100)
+FACTORS = (1, 2, 3, 5, 10, 20, 30, 50)
 # A period with fewer requests is a matter of chance.
 MIN_REQUESTS = 5
 # Sizes of requests that differ by less are the same.

@@ -335,7 +335,7 @@ def test_aggregation_chart_has_what_was_measured_beside_what_follows(stage: Stag
     chart = cost.aggregation(cost.intake(used(stage, [], minutes([100, 10], [100, 100], [1000, 280]))))
     assert isinstance(chart, charts.Chart)
     assert chart.csv.count("measured") == 2
-    assert chart.csv.count("modelled") == 7
+    assert chart.csv.count("modelled") == len(cost.aggregating.FACTORS)
 
 
 def test_log_retention_keeps_what_comes_in_for_so_many_days(stage: Stage) -> None:
