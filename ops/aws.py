@@ -57,7 +57,8 @@ CONFIG = Config(
 ENVIRONMENT_FILE = "environment-{stage}.json"
 # A region that is down, or a network: nobody answered, as against an answer that says no.
 NO_ANSWER = (EndpointConnectionError, ConnectionError, HTTPClientError)
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+# What services answer to credentials that were good and are no longer.
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 
 class Cloud:
@@ -167,7 +168,7 @@ def connect(stage: Stage, session: boto3.Session | None = None) -> Cloud:
         ) from error
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        if code in _EXPIRED:
+        if code in EXPIRED:
             raise UsageError("credentials: they have expired", hint="Sign in again and repeat the command.") from error
         raise UsageError(f"credentials: AWS does not accept them: {error}", hint="Check AWS_PROFILE.") from error
     except BotoCoreError as error:
@@ -220,6 +221,11 @@ def explained(doing: str) -> Iterator[None]:
         yield
     except ClientError as error:
         detail = error.response.get("Error", {})
+        if error_code(error) in EXPIRED:
+            raise OpsError(
+                f"{doing}: the credentials have expired ({error_code(error)})",
+                hint="Sign in again and repeat the command.",
+            ) from error
         raise OpsError(f"{doing}: {detail.get('Code', 'error')}: {detail.get('Message', str(error))}") from error
     except NO_ANSWER as error:
         raise OpsError(f"{doing}: no answer from {endpoint_name()}: {error}", hint="Run: ops status") from error

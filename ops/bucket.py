@@ -1,4 +1,5 @@
-"""Where the runbooks keep what outlives them: the ledger of what they did, and messages that nothing could take.
+"""Where the runbooks keep what outlives them: the ledger of what they did, messages that nothing could take, and what
+comparisons and repairs leave.
 
 One bucket a region, made by the ``provision`` runbook, or another place that a run names. What always holds: keys are
 relative to the place; the stage's own bucket is written and read only while it is this account's, since a bucket's name
@@ -26,6 +27,8 @@ FLEET = "fleet"
 KEYS_HEARD = "keys/replay"
 # Of replicas, as DynamoDB writes them.
 EXPORTS = "exports"
+# What comparisons confirmed, by run.
+FINDINGS = "findings"
 # Items as they were before a repair, by its plan's token.
 REPAIR = "repair"
 
@@ -86,7 +89,7 @@ def exists(cloud: Cloud, place: Place) -> bool:
     """
     with explained(f"looking for bucket {place.bucket}"):
         try:
-            cloud.client("s3", place.region).head_bucket(Bucket=place.bucket, **_owner(cloud, place))
+            cloud.client("s3", place.region).head_bucket(Bucket=place.bucket, **owner(cloud, place))
         except ClientError as error:
             if error_code(error) in _NO_BUCKET:
                 return False
@@ -103,12 +106,12 @@ def put(cloud: Cloud, place: Place, key: str, body: bytes, content_type: str = "
     with explained(f"writing {place.uri(key)}"):
         try:
             cloud.client("s3", place.region).put_object(
-                Bucket=place.bucket, Key=place.key(key), Body=body, ContentType=content_type, **_owner(cloud, place)
+                Bucket=place.bucket, Key=place.key(key), Body=body, ContentType=content_type, **owner(cloud, place)
             )
         except ClientError as error:
             if error_code(error) != "NoSuchBucket":
                 raise
-            raise OpsError(f"writing {place.uri(key)}: there is no such bucket", hint=_hint(cloud, place)) from error
+            raise OpsError(f"writing {place.uri(key)}: there is no such bucket", hint=hint(cloud, place)) from error
 
 
 def get(cloud: Cloud, place: Place, key: str) -> bytes | None:
@@ -116,7 +119,7 @@ def get(cloud: Cloud, place: Place, key: str) -> bytes | None:
     with explained(f"reading {place.uri(key)}"):
         try:
             found = cloud.client("s3", place.region).get_object(
-                Bucket=place.bucket, Key=place.key(key), **_owner(cloud, place)
+                Bucket=place.bucket, Key=place.key(key), **owner(cloud, place)
             )
         except ClientError as error:
             if error_code(error) in ("NoSuchKey", *_NO_BUCKET):
@@ -130,7 +133,7 @@ def delete(cloud: Cloud, place: Place, key: str) -> None:
     with explained(f"deleting {place.uri(key)}"):
         try:
             cloud.client("s3", place.region).delete_object(
-                Bucket=place.bucket, Key=place.key(key), **_owner(cloud, place)
+                Bucket=place.bucket, Key=place.key(key), **owner(cloud, place)
             )
         except ClientError as error:
             if error_code(error) not in _NO_BUCKET:
@@ -149,7 +152,7 @@ def keys(cloud: Cloud, place: Place, prefix: str, limit: int = 10_000) -> Iterat
                     Bucket=place.bucket,
                     Prefix=place.key(prefix),
                     PaginationConfig={"MaxItems": limit},
-                    **_owner(cloud, place),
+                    **owner(cloud, place),
                 )
             )
             for page in pages:
@@ -160,7 +163,7 @@ def keys(cloud: Cloud, place: Place, prefix: str, limit: int = 10_000) -> Iterat
                 raise
 
 
-def _owner(cloud: Cloud, place: Place) -> dict[str, Any]:
+def owner(cloud: Cloud, place: Place) -> dict[str, Any]:
     """Of the stage's own bucket: refused by S3 unless it is this account's. Elsewhere it may be anyone's.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
@@ -169,7 +172,8 @@ def _owner(cloud: Cloud, place: Place) -> dict[str, Any]:
     return {"ExpectedBucketOwner": cloud.account} if own else {}
 
 
-def _hint(cloud: Cloud, place: Place) -> str:
-    if _owner(cloud, place):
+def hint(cloud: Cloud, place: Place) -> str:
+    """What to do where the bucket is missing."""
+    if owner(cloud, place):
         return f"Make it: ops run provision --stage {cloud.stage.stage}; or name another: -p keep=s3://bucket/prefix"
     return "Make it, or name another: -p keep=s3://bucket/prefix"

@@ -177,17 +177,20 @@ def down(stage: StageOption = "local") -> None:
 def lab(
     stage: StageOption = "local", browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True
 ) -> None:
-    """JupyterLab on the runbooks, bound to loopback, with the stage's environment.
+    """JupyterLab on the runbooks, bound to loopback, with the stage's environment; it opens with what there is to run.
 
     Example: ops lab --stage local --no-browser
     """
+    from ops.lab import start
     from ops.stage import ROOT
 
     _enter(stage)
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks", "--LabApp.extension_manager=readonly"]
+    opened = start.write(stage).relative_to(ROOT).as_posix()
+    command += [f"--LabApp.default_url=/lab/tree/{opened}", "--LabApp.extension_manager=readonly"]
     # Nothing but the operator's own pages: no news, no search for updates.
     command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command += [f"--LabApp.app_settings_dir={start.SETTINGS}", f"--LabApp.workspaces_dir={state_dir() / 'lab'}"]
     command += [] if browser else ["--no-browser"]
     # A container has no other user, and the server is bound to loopback with a token.
     command += ["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []
@@ -400,6 +403,7 @@ def run(
     Example: ops run provision --stage prod --apply 0123456789abcdef
     """
     from ops import report, runbooks
+    from ops.lab import start
 
     given: dict[str, str] = {}
     for text in parameter or []:
@@ -420,6 +424,7 @@ def run(
         cell_timeout_s=max(runbooks.CELL_TIMEOUT_S, timeout - runbooks.CELL_TIMEOUT_S),
     )
     report.write_index()
+    start.refresh(stage)
     if as_json:
         _print_json({**outcome.result, "directory": str(outcome.directory)})
     else:
@@ -445,6 +450,10 @@ def policy(
         typer.Option(help="redrive: a DLQ that is not the stage's, or the queue it serves; repeatable."),
     ] = None,
     keep: Annotated[str, typer.Option(help="replay, redrive: s3://bucket/prefix of the records, as given to -p.")] = "",
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="divergence, divergence-repair: a table that is not the stage's, or its ARN; repeatable."),
+    ] = None,
 ) -> None:
     """Print the IAM policy that a role needs to run a runbook on a stage, and nothing more than that.
 
@@ -453,6 +462,7 @@ def policy(
     Example: ops policy parity --stage prod
     Example: ops policy provision --stage prod --apply > provision.json
     Example: ops policy replay --stage prod --apply --bus orders --archive orders-2026 --keep s3://records/orders
+    Example: ops policy divergence --stage prod --table orders --table arn:aws:dynamodb:eu-west-1:123456789012:table/x
     Example: aws iam create-policy --policy-name atoll-prod-replay --policy-document "$(ops policy replay --stage prod)"
     """
     from ops import policies
@@ -460,7 +470,7 @@ def policy(
 
     settings = load_stage(stage)
     # The name is checked before anybody is asked for the account.
-    besides = policies.Besides(tuple(bus or ()), tuple(archive or ()), tuple(queue or ()), keep)
+    besides = policies.Besides(tuple(bus or ()), tuple(archive or ()), tuple(queue or ()), keep, tuple(table or ()))
     policies.grants(runbook, settings, "", apply, leaving or (), besides=besides)
     account = settings.account or connect(_enter(stage)).account
     document = policies.policy(runbook, settings, account, apply, leaving or (), besides=besides)
@@ -474,6 +484,49 @@ def policy(
             f"--part {len(several)}, and attach them all"
         )
     _print_json(several[part - 1] if part else document)
+
+
+class ScheduleForm(StrEnum):
+    """Whose words a schedule is printed in."""
+
+    systemd = "systemd"
+    crontab = "crontab"
+    github = "github"
+
+
+@app.command(rich_help_panel="Runbooks")
+def schedule(
+    suite: Annotated[str, typer.Argument(help="A suite of notebooks/suites.yml.")],
+    stage: StageOption = "local",
+    form: Annotated[
+        ScheduleForm | None, typer.Option("--as", help="What to print: a timer, a crontab's line, a workflow.")
+    ] = None,
+    cron: Annotated[
+        str, typer.Option(help="Other times than the stage file's, in EventBridge Scheduler's words.")
+    ] = "",
+    time_zone: Annotated[str, typer.Option(help="Of these times, as the IANA database calls it.")] = "",
+) -> None:
+    """Print what has a suite reported on by itself: a systemd timer, a crontab's line, a workflow of GitHub Actions.
+
+    Without --as it says when the suite is due. On AWS the stage's own stack does it: `schedule` in the stage file.
+
+    Example: ops schedule daily --stage prod
+    Example: (crontab -l; ops schedule daily --stage prod --as crontab) | crontab -
+    Example: ops schedule weekly --stage prod --as systemd --cron 'cron(30 6 ? * MON *)' --time-zone Asia/Kolkata
+    Example: ops schedule daily --stage prod --as github > .github/workflows/report.yml
+    """
+    from ops import schedule as schedules
+
+    table = schedules.timetable(load_stage(stage), schedules.known_suite(suite), cron, time_zone)
+    if form is None:
+        due = table.next(datetime.now(UTC))
+        out.print(f"{suite} of stage {stage}: {table.cron.written} in {table.zone}; next at {due:%Y-%m-%d %H:%M} UTC")
+    elif form is ScheduleForm.systemd:
+        for name, content in schedules.systemd(table).items():
+            sys.stdout.write(f"# {name}\n{content}\n")
+    else:
+        write = {ScheduleForm.crontab: schedules.crontab, ScheduleForm.github: schedules.github}[form]
+        sys.stdout.write(write(table))
 
 
 def _show_outcome(outcome: Any, applied: bool) -> None:

@@ -14,9 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ops import stack
 from ops.aws import Cloud, explained
@@ -25,6 +23,9 @@ from ops.errors import OpsError, UsageError
 from ops.fanout import each
 from ops.record import Check
 from ops.stage import Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ["time", "region", "resource", "metric", "statistic", "unit", "value"]
 # GetMetricData: 500 queries and 100,800 points a call.
@@ -157,6 +158,8 @@ def collect(
         UsageError: the range is empty or too old, has no time zone, or the period is no multiple of 60.
         OpsError: CloudWatch did not answer.
     """
+    import pandas as pd
+
     end = end or now()
     if start.tzinfo is None or end.tzinfo is None:
         raise UsageError("start, end: they need a time zone, for example datetime.now(UTC)")
@@ -269,6 +272,8 @@ def _call(
 
 
 def _frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    import pandas as pd
+
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
     frame["value"] = frame["value"].astype("float64")
@@ -302,6 +307,8 @@ def golden_signals(frame: pd.DataFrame) -> list[Panel]:
 
     A period that was under way is left out, as long as there are others: it would look like an outage.
     """
+    import pandas as pd
+
     period_s = frame.attrs.get("period_s", 60)
     if "asked_end" in frame.attrs:
         over = frame[frame["time"] + pd.Timedelta(seconds=period_s) <= pd.Timestamp(frame.attrs["asked_end"])]
@@ -328,6 +335,8 @@ def golden_signals(frame: pd.DataFrame) -> list[Panel]:
 
 def figures(frame: pd.DataFrame) -> dict[str, Any]:
     """The headline of all regions together; the worst region's latency and queue age. Unknown is None."""
+    import pandas as pd
+
     rows = summarise(frame)
     totals = {name: rows[name].sum(min_count=1) for name in ("requests", "accepted", "stored", "dlq_messages")}
     worst = {name: rows[name].max() for name in ("error_rate", "p50_ms", "p95_ms", "p99_ms", "max_queue_age_s")}
@@ -342,6 +351,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     ``worst_p99_ms`` and ``end_to_end_p95_ms`` (from acceptance to storage), the highest of a period;
     ``max_queue_age_s``; ``dlq_messages``, the last known depth of all DLQs. What has no data is NaN, never zero.
     """
+    import pandas as pd
+
     regions = list(dict.fromkeys([*frame.attrs.get("regions", []), *frame["region"]]))
     rows = []
     for region in regions:
@@ -372,6 +383,8 @@ def checks(
     frame: pd.DataFrame, *, max_error_rate: float = 0.001, min_requests: int = 1, max_queue_age_s: float | None = None
 ) -> list[Check]:
     """Traffic seen, server errors within ``max_error_rate``, functions without errors, DLQs empty; per region."""
+    import pandas as pd
+
     found = []
     for row in summarise(frame).to_dict("records"):
         region, requests, rate = row["region"], row["requests"], row["error_rate"]
@@ -405,6 +418,8 @@ def _sum(rows: pd.DataFrame) -> float:
 
 
 def _rate(part: float, whole: float) -> float:
+    import pandas as pd
+
     if pd.isna(whole) or whole == 0:
         return float("nan")
     # A region without a single error has no series of errors.

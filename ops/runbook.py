@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython import get_ipython
 from IPython.display import display
@@ -40,11 +40,17 @@ from ops.record import PARTIAL, RESULT, RUN_DIR_VARIABLE, Check, Record, plain_v
 from ops.scrub import Scrubber
 from ops.stage import ROOT, Stage, load_stage
 
+if TYPE_CHECKING:
+    from ops.lab.form import Form
+    from ops.lab.progress import Progress
+
 T = TypeVar("T")
 
 # Set once a plan may be applied: what stops the run from then on is an error, whatever it calls itself, because it
 # can no longer be said that nothing was changed.
 _applying = threading.Event()
+# The forms that were shown, by runbook.
+_forms: dict[str, Form] = {}
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class Run:
         self.stage = stage
         self._cloud = cloud
         self._apply = apply
+        self._progress: tuple[int, Progress] | None = None
         self._save()
 
     @property
@@ -88,8 +95,17 @@ class Run:
         return self._cloud
 
     def progress(self, text: str) -> None:
-        """Say what is going on: shown at once by the runner, and kept in the record."""
-        print(text, flush=True)  # noqa: T201 - printing is how a cell speaks
+        """Say what is going on: shown at once by the runner, and kept in the record; by hand, with a bar."""
+        shell = get_ipython()
+        if shell is None or not by_hand():
+            print(text, flush=True)  # noqa: T201 - printing is how a cell speaks
+            return
+        from ops.lab.progress import Progress
+
+        # A cell that says something for the first time has its own.
+        if self._progress is None or self._progress[0] != shell.execution_count:
+            self._progress = (shell.execution_count, Progress())
+        self._progress[1].say(text)
 
     def check(self, name: str, ok: bool, detail: str) -> None:
         """Record and show one check; one that is not ok makes the verdict ``fail``."""
@@ -176,10 +192,12 @@ class Run:
         result = Scrubber().value(self.record.result(self.record.verdict))
         write_result(self.record.directory, result)
         (self.record.directory / PARTIAL).unlink(missing_ok=True)
-        if RUN_DIR_VARIABLE not in os.environ:
+        if by_hand():
             from ops import page
+            from ops.lab import start
 
             page.write(self.record.directory, None, result)
+            start.refresh(self.stage.stage)
         failing = [check.name for check in self.record.checks if not check.ok]
         say = (
             f"{len(failing)} of {len(self.record.checks)} checks: {', '.join(failing)}"
@@ -201,6 +219,28 @@ class Run:
         write_result(self.record.directory, partial, PARTIAL)
 
 
+def by_hand() -> bool:
+    """Whether cells are run one by one, and not by the runner."""
+    return RUN_DIR_VARIABLE not in os.environ
+
+
+def form(runbook: str) -> None:
+    """Show the form of a runbook's parameters, where it is run by hand; what is filled in are the notebook's variables.
+
+    The runner has checked its parameters already: there this does nothing.
+    """
+    shell = get_ipython()
+    if shell is None or not by_hand():
+        return
+    from ops.lab.form import Form
+    from ops.runbooks import find
+
+    made = Form(find(runbook), shell.user_ns)
+    made.fill(_forms.get(runbook))
+    _forms[runbook] = made
+    made.show()
+
+
 def begin(runbook: str, stage: str, apply: str = "", *, offline: bool = False) -> Run:
     """Open the record of a run, and prove which account it works on.
 
@@ -216,6 +256,8 @@ def begin(runbook: str, stage: str, apply: str = "", *, offline: bool = False) -
     """
     _install_stop_display()
     _applying.clear()
+    if runbook in _forms:
+        _forms[runbook].check()
     described = load_stage(stage)
     charts.keep_colours(described.regions)
     if not offline:

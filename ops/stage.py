@@ -12,10 +12,12 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from ops.cron import Cron
 from ops.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +39,7 @@ CertificateArn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+$")
 ]
 PrefixListId = Annotated[str, StringConstraints(pattern=r"^pl-[0-9a-f]{8,17}$")]
+SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 # What an outage takes away: the API, the toolkit's own AWS calls, the processing of queues, replication.
 OutagePart = Literal["api", "calls", "processing", "replication"]
 # What CloudWatch Logs accepts.
@@ -375,9 +378,60 @@ class DivergenceSettings(_Section):
     fleet_concurrency: int = Field(ge=1, le=1000, description="segments of a region that are read at once")
     fleet_memory_mb: int = Field(ge=128, le=10240)
     fleet_timeout_s: int = Field(ge=60, le=900, description="of one invocation; a longer segment takes several")
+    findings_days: int = Field(
+        default=90, ge=1, le=3650, description="findings, and items as they were before a repair: as long as `undo` can"
+    )
+    exports_days: int = Field(
+        default=14, ge=1, le=3650, description="exports of the replicas, which are as large as they"
+    )
 
 
 NO_FLEET = DivergenceSettings(fleet=False, fleet_concurrency=1, fleet_memory_mb=128, fleet_timeout_s=60)
+
+
+class ScheduledSuite(_Section):
+    """When a suite of runbooks is run. Times are local to ``time_zone``, whatever daylight saving does there.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+    """
+
+    cron: str = Field(description="cron(minutes hours day-of-month month day-of-week year)")
+    time_zone: str = Field(default="UTC", description="a name of the IANA database")
+
+    @field_validator("cron")
+    @classmethod
+    def _comes_due(cls, text: str) -> str:
+        Cron.parse(text)
+        return text
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"{name!r} is no time zone; accepted: names of the IANA database, such as Asia/Kolkata")
+        return name
+
+
+class ReportSource(_Section):
+    """Where a scheduled report has the project from: the repository and the branch or tag that operates the stage.
+
+    https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectSource.html
+    """
+
+    type: Literal["GITHUB", "GITHUB_ENTERPRISE", "GITLAB", "BITBUCKET", "CODECOMMIT", "S3"]
+    location: str = Field(min_length=1, description="the repository's URL; of S3, bucket/key.zip")
+    version: str = Field(default="", description="branch, tag or commit; empty: the default branch")
+    connection: Annotated[str, StringConstraints(pattern=r"^arn:aws:codeconnections:")] | None = Field(
+        default=None, description="for a private repository: the connection that CodeBuild reads it by"
+    )
+
+
+class ScheduleSettings(_Section):
+    """Reports that AWS makes by itself: EventBridge Scheduler starts a CodeBuild project of the home region's stack."""
+
+    suites: Annotated[dict[SuiteName, ScheduledSuite], Field(min_length=1)]
+    source: ReportSource
+    timeout_minutes: int = Field(default=60, ge=5, le=480, description="of one report, with installing the project")
 
 
 class LocalCloudSettings(_Section):
@@ -414,6 +468,7 @@ class Stage(_Section):
     failover: FailoverSettings
     recovery: RecoverySettings
     divergence: DivergenceSettings = NO_FLEET
+    schedule: ScheduleSettings | None = None
     api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] | None = None
     local_cloud: LocalCloudSettings | None = None
 

@@ -10,13 +10,11 @@ from collections.abc import Callable
 
 from sketch import reference
 from sketch.layout import Layout
-from sketch.reference import Kind, Outcome
+from sketch.reference import Outcome
 from sketch.table import Table
 
 VARIABLE = "ATOLL_SKETCH"
 _CHOICES = ("", "native", "reference")
-# Read natively; Ion text is not.
-_NATIVE_KINDS = frozenset((Kind.PAGE, Kind.LINES, Kind.CHANGES))
 
 Reader = Callable[[int, bytes | bytearray | memoryview, Layout, Table], Outcome]
 
@@ -36,8 +34,6 @@ def _choose() -> tuple[str, str, Reader]:
         return "reference", why, reference.read
 
     def native(kind: int, body: bytes | bytearray | memoryview, layout: Layout, table: Table) -> Outcome:
-        if kind not in _NATIVE_KINDS:
-            return reference.read(kind, body, layout, table)
         return Outcome(*_native.read(kind, body, layout.packed, table.third, table.counts, table.cells))
 
     return "native", "", native

@@ -1,4 +1,4 @@
-"""Lines of a DynamoDB export in Amazon Ion text, to the canonical encoding.
+"""Lines of a DynamoDB export in Amazon Ion text, to the canonical encoding: the reference of native/ion.c.
 
 Of Ion text this reads what DynamoDB writes (S3DataExport.Output in the developer guide: a line is ``$ion_1_0`` and a
 struct; numbers are decimals such as ``103.`` and ``6d2``; sets are lists annotated ``$dynamodb_SS``, ``_NS`` or

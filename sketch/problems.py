@@ -38,7 +38,7 @@ _SAID = {
     Problem.END: "the text ends too early: it was cut short",
     Problem.SYNTAX: "unexpected character",
     Problem.CONTROL: "a control character in a string",
-    Problem.ESCAPE: "an escape that JSON does not have",
+    Problem.ESCAPE: "an escape that the format does not have",
     Problem.DEPTH: "nested too deeply: DynamoDB allows 32 levels of lists and maps",
     Problem.DUPLICATE: "two attributes of the same name in this item or map",
     Problem.VALUE: "expected a value: one type and its content",

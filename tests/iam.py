@@ -150,7 +150,9 @@ def addressed(model: Any, parameters: Mapping[str, Any], region: str, account: s
     place = place.format(service=service, region=region, account=account)
     # An archive is made of a bus, and a replay leads from an archive to a bus: these are addressed too.
     others = [values.get("EventSourceArn"), values.get("Destination", {}).get("Arn")] if service == "events" else []
-    return [f"{place}:{resource}" for resource in resources] + [arn for arn in others if arn]
+    # DynamoDB takes a table's ARN in the place of its name; then the ARN is what is addressed.
+    whole = [one.removeprefix("table/") if one.startswith("table/arn:") else f"{place}:{one}" for one in resources]
+    return whole + [arn for arn in others if arn]
 
 
 def context_of(

@@ -149,7 +149,8 @@ class Reader:
                     self._pause(min(max(0.0, ahead_s), self.remaining_s() - RESERVE_S))
         if not pages and not done:
             raise NoCapacityError(
-                f"segment {order.segment}: not one page in this invocation, {throttles} refused calls"
+                f"segment {order.segment}: {self.table} gave not one page, as {throttles} calls in a row were "
+                "throttled or came damaged: ask for fewer units a second (-p read_units_per_s=), or give the table more"
             )
         slow = parsed or implementation() == "reference" or (before and before.implementation == "reference")
         return Portion(

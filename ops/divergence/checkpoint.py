@@ -13,13 +13,14 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ops.errors import RefusedError, UsageError
+from ops.errors import OpsError, RefusedError, UsageError
 
 MAGIC = b"atoll scan checkpoint 1\n"
 _DIGEST = 16
@@ -160,6 +161,23 @@ def load(path: Path, subject: Mapping[str, Any]) -> State | None:
         started=header["started"],
         spent_s=header["spent_s"],
     )
+
+
+@contextmanager
+def until_judged(path: Path | None, again: str) -> Iterator[None]:
+    """For as long as what was read is judged: the file goes when that is done, and is named when it fails.
+
+    Args:
+        again: the parameters with which a run takes up what was read.
+    """
+    try:
+        yield
+    except OpsError as error:
+        if path:
+            error.hint = " ".join(part for part in (error.hint, f"What was read is kept: {again}") if part)
+        raise
+    if path:
+        path.unlink(missing_ok=True)
 
 
 def _same(path: Path, found: Mapping[str, Any], subject: Mapping[str, Any]) -> None:

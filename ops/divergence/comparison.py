@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ops.aws import Cloud
 from ops.divergence import lagging
+from ops.divergence.checkpoint import until_judged
 from ops.divergence.classes import KINDS, MEANINGS
 from ops.divergence.findings import Finding, Findings, wire
 from ops.divergence.groups import pairs
@@ -27,6 +26,9 @@ from ops.divergence.scanning import Pace, scan
 from ops.divergence.survey import Survey
 from ops.record import Check, now_text
 from sketch import keys
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Progress = Callable[[str], None]
 
@@ -113,6 +115,8 @@ class Comparison:
             (len(self.unsettled), "kept changing and not judged"),
         ]
         aside = "".join(f"; {count:,} {what}" for count, what in notes if count)
+        empty = [one.label for one in self.survey.sides if not one.items]
+        aside += f"; not one item was read of {' and '.join(empty)}" if empty else ""
         if not self.complete:
             about = int(self.survey.figures.get("differ_about", 0))
             detail = (
@@ -128,6 +132,8 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """A row a difference."""
+        import pandas as pd
+
         rows = [
             (
                 short(one.text),
@@ -143,6 +149,8 @@ class Comparison:
 
     def attributes_frame(self) -> pd.DataFrame:
         """A row an attribute that differs, a column a replica."""
+        import pandas as pd
+
         rows = [
             {"key": short(one.text), "attribute": diff.path} | diff.values
             for one in self.differences
@@ -152,6 +160,8 @@ class Comparison:
 
     def classes_frame(self) -> pd.DataFrame:
         """A row a class that occurred: how many, and what it means."""
+        import pandas as pd
+
         counts = self.judged.counts
         rows = [(kind, counts[kind], MEANINGS[kind]) for kind in KINDS if counts.get(kind)]
         return pd.DataFrame(rows, columns=["class", "items", "meaning"])
@@ -281,15 +291,16 @@ def compare(
         sleep=sleep,
     )
     progress(f"{len(survey.suspects):,} suspects in {', '.join(one.label for one in subject.replicas)}")
-    return conclude(
-        cloud,
-        subject,
-        survey,
-        ignore=ignore,
-        only=only,
-        attempts=attempts,
-        settle_s=settle_s,
-        progress=progress,
-        sleep=sleep,
-        clock=clock,
-    )
+    with until_judged(checkpoint, f"the same again with checkpoint {checkpoint}"):
+        return conclude(
+            cloud,
+            subject,
+            survey,
+            ignore=ignore,
+            only=only,
+            attempts=attempts,
+            settle_s=settle_s,
+            progress=progress,
+            sleep=sleep,
+            clock=clock,
+        )

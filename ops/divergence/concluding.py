@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ops import charts
 from ops.divergence import statistics
 from ops.divergence.designing import TRIAL, Design
 from ops.divergence.slices import Slice
 from ops.record import Check
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Items that the slices read suggest, against those that DynamoDB counted: fewer, and some slices are far larger.
 PLAUSIBLE = 0.8
@@ -53,6 +55,8 @@ class Conclusion:
 
     def arithmetic_frame(self) -> pd.DataFrame:
         """A row a step from what was read to the bound."""
+        import pandas as pd
+
         return pd.DataFrame(self.arithmetic, columns=["figure", "value", "how"])
 
     def chart(self) -> charts.Chart | charts.NoData:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ops.divergence import statistics
 from ops.divergence.replicas import Described, Replica
 from ops.divergence.slices import MAX_SLICES
 from ops.errors import UsageError
 from ops.prices import READ_REQUEST_UNIT_USD
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Items of a slice, on average: about what a read unit of 4 KB holds, so that little is paid for and not used, and so
 # many that the largest slice is not many times as large as the others.
@@ -94,6 +96,8 @@ class Design:
 
     def frame(self) -> pd.DataFrame:
         """A row: what a sample without differences reads, and the most that one reads."""
+        import pandas as pd
+
         most = min(self.max_read_units, self.total * self.units_a_slice)
         rows = []
         for what, units in (("if no item differs", self.needed * self.units_a_slice), ("at the most", most)):

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ops.divergence.budget import default_units_per_s
 from ops.divergence.comparison import Subject
@@ -19,6 +18,9 @@ from ops.divergence.designing import Design
 from ops.divergence.replicas import Described, Replica
 from ops.divergence.request import Request
 from ops.prices import INTER_REGION_USD_PER_GB, READ_REQUEST_UNIT_USD, TABLE_EXPORT_USD_PER_GB
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # An eventually consistent read takes half a unit for 4 KB.
 SCAN_BYTES_PER_UNIT = 8192
@@ -51,6 +53,8 @@ def of(request: Request, subjects: Sequence[Subject]) -> list[Estimate]:
 
 def frame(request: Request, subjects: Sequence[Subject]) -> pd.DataFrame:
     """The same as a table."""
+    import pandas as pd
+
     return pd.DataFrame([astuple(one) for one in of(request, subjects)], columns=COLUMNS)
 
 
@@ -67,6 +71,8 @@ def figures(estimates: Sequence[Estimate]) -> dict[str, float]:
 
 def comparison_frame(subjects: Sequence[Subject], per_million: float) -> pd.DataFrame:
     """What each way of comparing would take, so that the cheapest that answers the question can be chosen."""
+    import pandas as pd
+
     rows = []
     for mode, answers in (
         ("sample", f"whether fewer than {per_million:,.0f} items per million differ"),

@@ -23,7 +23,6 @@ from ops.divergence.classes import CONFIRMED
 from ops.divergence.replicas import Replica, Schema
 from ops.errors import OpsError, RefusedError, UsageError
 
-FOLDER = "findings"
 FILE = "findings.json"
 VERSION = 1
 ACCEPTED = "a run's name, as in 20260301T120000Z-divergence; a file's path; s3://bucket/key"
@@ -262,4 +261,4 @@ def _file_name(run: str) -> str:
 
 
 def _key(run: str) -> str:
-    return f"{FOLDER}/{run}.json"
+    return f"{bucket.FINDINGS}/{run}.json"

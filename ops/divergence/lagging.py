@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ops import metrics
 from ops.aws import Cloud
@@ -20,6 +19,9 @@ from ops.divergence.replicas import Described, Replica
 from ops.divergence.settings import service
 from ops.errors import OpsError
 from ops.fanout import each
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WINDOW = timedelta(hours=3)
 NO_DATA = "no data: nothing was replicated in this time, or replication stands still"

@@ -25,13 +25,17 @@ from ops.fanout import each
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-_TABLE = r"[A-Za-z0-9_.-]{3,255}"
+TABLE = r"[A-Za-z0-9_.-]{3,255}"
 _REGION = r"[a-z]{2}(?:-[a-z]+){1,3}-\d"
+TABLE_ARN = rf"arn:[a-z-]+:dynamodb:(?P<at>{_REGION}):\d{{12}}:table/(?P<named>{TABLE})"
 _ADDRESS = re.compile(
-    rf"(?:(?P<region>{_REGION})(?:/(?P<table>{_TABLE}))?"
-    rf"|(?P<arn>arn:[a-z-]+:dynamodb:(?P<at>{_REGION}):\d{{12}}:table/(?P<named>{_TABLE})))"
+    rf"(?:(?P<region>{_REGION})(?:/(?P<table>{TABLE}))?"
+    rf"|(?P<arn>{TABLE_ARN}))"
     r"(?:@(?P<profile>[^@\s]+))?"
 )
+NONE = "none"
+TTL_DIFFERS = "Items expire in some replicas only, and differ then: set the same attribute in all"
+INDEXES_DIFFER = "Items are compared all the same; what queries an index needs it in all"
 ACCEPTED = "REGION, REGION/TABLE or a table's ARN, each with @PROFILE behind it where it needs other credentials"
 
 
@@ -216,14 +220,17 @@ def agree(described: Mapping[Replica, Described | None]) -> tuple[Schema, list[s
         raise RefusedError(f"replicas: there is no table {names}", hint="Name those that are there: -p replicas=...")
     if len({one.schema for one in found.values()}) > 1:
         seen = "; ".join(f"{replica.label}: {one.schema}" for replica, one in found.items())
-        raise RefusedError(f"replicas: their key schemas differ, so no item of one is an item of the other: {seen}")
-    settings = {
-        "time-to-live attributes": {replica: one.ttl_attribute for replica, one in found.items()},
-        "indexes": {replica: ", ".join(sorted(one.indexes)) for replica, one in found.items()},
-    }
+        raise RefusedError(
+            f"replicas: their key schemas differ, so no item of one is an item of the other: {seen}",
+            hint="Name tables whose keys have the same attributes of the same types: -p replicas=REGION/TABLE,...",
+        )
+    settings = (
+        ("time-to-live attributes", TTL_DIFFERS, {one.label: of.ttl_attribute for one, of in found.items()}),
+        ("indexes", INDEXES_DIFFER, {one.label: ", ".join(sorted(of.indexes)) for one, of in found.items()}),
+    )
     warnings = [
-        f"{what} differ: " + "; ".join(f"{replica.label}: {value or 'none'}" for replica, value in values.items())
-        for what, values in settings.items()
+        f"{what} differ: {'; '.join(f'{label}: {value or NONE}' for label, value in values.items())}. {so}"
+        for what, so, values in settings
         if len(set(values.values())) > 1
     ]
     return next(iter(found.values())).schema, warnings

@@ -67,4 +67,8 @@ def _read(
             break
         if unanswered:
             sleep(min(0.05 * 2**unanswered, MAX_PAUSE_S))
-    raise OpsError(f"{replica.label}: keys stayed unread; the table is throttled", hint="Try again later.")
+    unread = sum(len(one["Keys"]) for one in wanted.values())
+    raise OpsError(
+        f"{replica.label}: {unread} keys of {replica.table} stayed unread: the table is throttled",
+        hint="Go on when less is read of it, or give it more read capacity.",
+    )

@@ -63,7 +63,8 @@ def scan(
     """Read the replicas of one table.
 
     Args:
-        checkpoint: a file to go on from if it is there, and to keep in what was read, until the scan is complete.
+        checkpoint: a file to go on from if it is there, and to keep in what was read; it goes when that is judged
+            (``checkpoint.until_judged``).
 
     Raises:
         UsageError, RefusedError: the pace is not possible, or the checkpoint is damaged or another comparison's.
@@ -144,6 +145,7 @@ class _Scan:
         # At once, so that a place that cannot be written to is not found out in the middle.
         self.keep()
         outcome = self._rounds()
+        self.keep()
         vanished = 0
         if outcome.unlocated:
             self._look(outcome)
@@ -153,8 +155,6 @@ class _Scan:
             Side(label, total.count, tally.size_bytes, tally.pages, tally.read_units, str(total), self.spent_s)
             for label, total, tally in zip(self.labels, self.differences.totals, self.state.tallies, strict=True)
         )
-        if self.path:
-            self.path.unlink(missing_ok=True)
         return Survey(
             mode="scan",
             sides=sides,

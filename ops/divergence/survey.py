@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Survey:
 
     def frame(self) -> pd.DataFrame:
         """A row a replica: what was read there."""
+        import pandas as pd
+
         rows = [
             (one.label, one.items, one.size_bytes, one.pages, one.read_units, one.duration_s, one.checksum)
             for one in self.sides

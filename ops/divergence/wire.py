@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 from isal import isal_zlib
 
+from ops.aws import EXPIRED
 from ops.divergence.budget import Budget
 from ops.divergence.signing import Signer
 from ops.divergence.sources import Source, connect
@@ -35,7 +36,6 @@ BUFFER_BYTES, STEP_BYTES = 64 << 10, 128 << 10
 MOST_BYTES = 64 << 20
 THROTTLES = frozenset({"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"})
 PASSING = frozenset({"InternalServerError", "ServiceUnavailable", "TransactionInProgressException"})
-EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "RequestExpired"})
 LOST = (OSError, http.client.HTTPException)
 
 

@@ -11,6 +11,7 @@ Which resources an action knows: https://docs.aws.amazon.com/service-authorizati
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
@@ -125,8 +126,9 @@ VARIANTS: dict[str, tuple[Part, ...]] = {
 }
 
 
-# Those that work on any bus and any queue of the account, when they are told which.
-_BEYOND_THE_STAGE = ("replay", "redrive")
+# Those that work on any bus and any queue of the account, and those on any table, when they are told which.
+_ON_ANY_BUS = ("replay", "redrive")
+_ON_ANY_TABLE = ("divergence", "divergence-repair")
 
 
 COMMANDS: dict[str, tuple[Part, ...]] = {
@@ -151,7 +153,8 @@ def grants(
 
     Args:
         leaving: regions whose replica ``provision`` is to remove.
-        besides: what is not the stage's and that ``replay`` or ``redrive`` is to work on.
+        besides: what is not the stage's: buses and queues for ``replay`` and ``redrive``, tables for ``divergence`` and
+            ``divergence-repair``.
 
     Raises:
         UsageError: there is no such runbook or command, it changes nothing and so has nothing to apply, it removes
@@ -171,17 +174,25 @@ def grants(
         raise UsageError(
             f"--leaving: {', '.join(leaving)}: for provision, and for regions that stage {stage.stage!r} no longer has"
         )
-    if besides != NOTHING_BESIDES and name not in _BEYOND_THE_STAGE:
-        raise UsageError(
-            f"--bus, --archive, --queue, --keep: {name} works on the stage alone; accepted for "
-            f"{' and '.join(_BEYOND_THE_STAGE)}"
-        )
-    besides.check()
+    _check_besides(name, besides)
     names = Names(stage, account, tuple(check_regions(leaving)), besides)
     made = [grant for part in known[name] for grant in part(names)]
     if apply and not any(grant.changes for grant in made):
         raise UsageError(f"--apply: {name} changes nothing, so it has no plan to apply")
     return [grant for grant in made if apply or not grant.changes]
+
+
+def _check_besides(name: str, besides: Besides) -> None:
+    if replace(besides, tables=()) != NOTHING_BESIDES and name not in _ON_ANY_BUS:
+        raise UsageError(
+            f"--bus, --archive, --queue, --keep: {name} works on the stage's own alone; accepted for "
+            f"{' and '.join(_ON_ANY_BUS)}"
+        )
+    if besides.tables and name not in _ON_ANY_TABLE:
+        raise UsageError(
+            f"--table: {name} works on the stage's table alone; accepted for {' and '.join(_ON_ANY_TABLE)}"
+        )
+    besides.check()
 
 
 def policy(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.bucket import EXPORTS, FLEET, REPAIR
-from ops.divergence.findings import FOLDER
+from ops.bucket import EXPORTS, FINDINGS, FLEET, REPAIR
 from ops.divergence.reserved import NAMESPACE
 from ops.policies.grant import GENERATED, Grant, Names
 from ops.policies.shared import keys, metrics, reading_items, stack
@@ -13,23 +12,23 @@ from ops.policies.shared import keys, metrics, reading_items, stack
 
 def reading_replicas(names: Names) -> Iterator[Grant]:
     actions = ("dynamodb:Scan", "dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive")
-    yield Grant("Items", actions, names.everywhere("dynamodb", names.table))
+    yield Grant("Items", actions, names.tables)
     yield from reading_items(names)
 
 
 def replica_settings(names: Names) -> Iterator[Grant]:
     """What replicas tell of themselves, and whether replication runs."""
     settings = ("dynamodb:DescribeContinuousBackups", "dynamodb:GetResourcePolicy")
-    yield Grant("ReplicaSettings", settings, names.everywhere("dynamodb", names.table))
+    yield Grant("ReplicaSettings", settings, names.tables)
     yield from keys(names, "ReplicaKey", ("kms:DescribeKey",))
     yield from metrics(names)
 
 
 def heartbeats(names: Names) -> Iterator[Grant]:
     """Those that a killed run left, and those of an apply."""
-    table = names.everywhere("dynamodb", names.table)
+    table = names.tables
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
-    own = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{NAMESPACE}{one}" for one in names.stage.regions]}}
+    own = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{NAMESPACE}{one}" for one in names.regions]}}
     yield Grant("Heartbeats", ("dynamodb:GetItem",), table, condition=own)
     writes = ("dynamodb:PutItem", "dynamodb:DeleteItem")
     yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
@@ -38,7 +37,7 @@ def heartbeats(names: Names) -> Iterator[Grant]:
 def findings(names: Names) -> Iterator[Grant]:
     """What a comparison confirmed, kept in S3; without this, it is in the run's directory only."""
     why = "findings are named after their run"
-    yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FOLDER}/*"), why, changes=True)
+    yield Grant("Findings", ("s3:PutObject",), names.kept(f"{FINDINGS}/*"), why, changes=True)
     yield from keys(names, "FindingsKey", ("kms:GenerateDataKey",), behind="s3:PutObject", changes=True)
 
 
@@ -80,7 +79,7 @@ def exporting(names: Names) -> Iterator[Grant]:
     """Mode ``export``: the making of exports, which an apply asks for and DynamoDB writes as whoever asked, and their
     reading, which needs no token. Beside ``buckets``; ``replica_settings``, which has the window of point-in-time
     recovery; and ``findings``, which has the use of the buckets' keys for writing."""
-    table = names.everywhere("dynamodb", names.table)
+    table = names.tables
     why = f"an export's id: {GENERATED}"
     exports = tuple(f"{arn}/export/*" for arn in table)
     yield Grant("SeeExports", ("dynamodb:DescribeExport",), exports, why)
@@ -97,13 +96,13 @@ def exporting(names: Names) -> Iterator[Grant]:
 def repairing(names: Names) -> Iterator[Grant]:
     """Modes ``repair`` and ``undo``: what a comparison confirmed, the writes of an apply, and the images that are kept
     before them. Beside the ledger, which has the listing of the buckets and the use of their keys."""
-    table = names.everywhere("dynamodb", names.table)
+    table = names.tables
     yield Grant("Items", ("dynamodb:BatchGetItem", "dynamodb:DescribeTimeToLive"), table)
     yield from keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:BatchGetItem")
     writes = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
     yield Grant("RepairItems", writes, table, changes=True)
     why = "findings are named after their run"
-    yield Grant("ReadFindings", ("s3:GetObject",), names.kept(f"{FOLDER}/*"), why)
+    yield Grant("ReadFindings", ("s3:GetObject",), names.kept(f"{FINDINGS}/*"), why)
     images, why = names.kept(f"{REPAIR}/*"), "images are kept under their plan's token, a chunk an object"
     yield Grant("ReadImages", ("s3:GetObject",), images, why)
     yield Grant("KeepImages", ("s3:PutObject",), images, why, changes=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ops.bucket import parse
+from ops.divergence.replicas import TABLE, TABLE_ARN
 from ops.errors import UsageError
 from ops.policies.documents import Statement
 from ops.provision.desired import desired_archives
@@ -48,11 +49,12 @@ class Grant:
 
 # Of a bus, of an archive or of a queue. Only names of partner buses have slashes.
 _NAME = re.compile(r"[A-Za-z0-9._/-]{1,256}")
+_TABLE = re.compile(rf"{TABLE}|{TABLE_ARN}")
 
 
 @dataclass(frozen=True)
 class Besides:
-    """What is not the stage's and that a replay or a redrive is to work on too: by name, in the stage's regions.
+    """What is not the stage's and that a runbook is to work on too: by name, in the stage's regions.
 
     Attributes
     ----------
@@ -60,19 +62,29 @@ class Besides:
         DLQs, and the queues that their messages go back to.
     keep
         ``s3://bucket/prefix``, where records are kept in the place of the operations buckets.
+    tables
+        To compare and to repair: names, or ARNs, which may be of other regions and accounts.
     """
 
     buses: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
     keep: str = ""
+    tables: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raise UsageError for what is no name: a pattern, which would grant more than it seems to, or an ARN."""
+        """Raise UsageError for what is no name: a pattern, which would grant more than it seems to, or an ARN
+        of what is to be named."""
         for option, given in (("--bus", self.buses), ("--archive", self.archives), ("--queue", self.queues)):
             for name in given:
                 if not _NAME.fullmatch(name):
                     raise UsageError(f"{option}: {name!r} is no name; accepted: letters, digits, '.', '-', '_' and '/'")
+        for name in self.tables:
+            if not _TABLE.fullmatch(name):
+                raise UsageError(
+                    f"--table: {name!r} is no table; accepted: a name of 3 to 255 letters, digits and '_.-', or a "
+                    "table's ARN"
+                )
         if self.keep:
             parse(self.keep)
 
@@ -101,6 +113,19 @@ class Names:
     @property
     def table(self) -> str:
         return f"table/{self.stage.table_name}"
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The stage's table, and those that are compared and repaired besides."""
+        given = dict.fromkeys(self.besides.tables)
+        named = (f"table/{name}" for name in given if not name.startswith("arn:"))
+        arns = (name for name in given if name.startswith("arn:"))
+        return tuple(dict.fromkeys((*self.everywhere("dynamodb", self.table, *named), *arns)))
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Where those tables are."""
+        return tuple(dict.fromkeys((*self.stage.regions, *(arn.split(":")[3] for arn in self.tables))))
 
     @property
     def buses(self) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def rules(names: Names) -> Iterator[Grant]:
 
 
 def tables(names: Names) -> Iterator[Grant]:
-    yield Grant("Replicas", ("dynamodb:DescribeTable",), names.everywhere("dynamodb", names.table))
+    yield Grant("Replicas", ("dynamodb:DescribeTable",), names.tables)
 
 
 def records(_: Names) -> Iterator[Grant]:

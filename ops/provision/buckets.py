@@ -1,9 +1,9 @@
 """The operations bucket of each region: what it is to be, and what is there. ``ops.bucket`` says what it is for.
 
-What always holds: it is private, versioned, encrypted and closed to plain HTTP; its access is a matter of policies, not
-of ACLs; nothing in it expires but uploads that were never finished, earlier versions of the ledger's entries and what
-functions read for a comparison: what is quarantined stays. A bucket's name is the whole world's: one that another
-account has is left alone.
+What always holds: it is private, versioned, encrypted and closed to plain HTTP; its access is a matter of policies,
+not of ACLs; nothing in it expires but uploads that were never finished, earlier versions of the ledger's entries and
+what comparisons and repairs leave, after the stage's own days: what is quarantined stays. A bucket's name is the
+whole world's: one that another account has is left alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.aws import Cloud, error_code
-from ops.bucket import FLEET, LEDGER
+from ops.bucket import EXPORTS, FINDINGS, FLEET, LEDGER, REPAIR
 from ops.provision.keys import AWS_MANAGED, AWS_OWNED, identify
 from ops.provision.steps import tags
 from ops.stage import Stage
@@ -77,14 +77,22 @@ def desired_bucket(stage: Stage, account: str, region: str) -> dict[str, Any]:
                 "Prefix": f"{LEDGER}/",
                 "NoncurrentVersionExpiration": {"NoncurrentDays": EARLIER_ENTRIES_DAYS},
             },
-            "sketches": {
-                "Status": "Enabled",
-                "Prefix": f"{FLEET}/",
-                "Expiration": {"Days": SKETCHES_DAYS},
-                "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
-            },
+            "sketches": _expiring(FLEET, SKETCHES_DAYS),
+            "findings": _expiring(FINDINGS, stage.divergence.findings_days),
+            "images": _expiring(REPAIR, stage.divergence.findings_days),
+            "exports": _expiring(EXPORTS, stage.divergence.exports_days),
         },
         "tags": {tag["Key"]: tag["Value"] for tag in tags(stage)},
+    }
+
+
+def _expiring(folder: str, days: int) -> dict[str, Any]:
+    """A rule that ends what is below ``folder``; the bucket is versioned, so that what ended goes a day later."""
+    return {
+        "Status": "Enabled",
+        "Prefix": f"{folder}/",
+        "Expiration": {"Days": days},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
     }
 
 

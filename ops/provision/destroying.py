@@ -22,14 +22,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.aws import Cloud, error_code, explained
+from ops.divergence.reserved import is_heartbeat
 from ops.errors import OpsError
 from ops.plan import Plan, Step
 from ops.prices import HOSTED_ZONE_USD_PER_MONTH, alarm_usd_per_month, health_check_usd_per_month
 from ops.provision.alarms import METRICS_REGION, topic_name
 from ops.provision.alerting import delete_alarm, delete_topic
-from ops.provision.desired import RUNBOOK
+from ops.provision.desired import KEYS, RUNBOOK
 from ops.provision.dns import await_dns, change, delete_health_check, delete_step, is_calculated
-from ops.provision.storage import delete_bucket, end_steps, holds_objects
+from ops.provision.storage import delete_bucket, end_steps, held
 from ops.provision.table.desired import STRONG
 from ops.provision.table.scaling import remove_scaling, usd_per_month
 from ops.provision.table.world import find_table
@@ -59,7 +60,7 @@ class Remains:
     holding: list[str]
     archives: dict[tuple[str, str], int]
     foreign_checks: list[str]
-    keeping: list[str] = field(default_factory=list)
+    keeping: dict[str, list[str]] = field(default_factory=dict)
 
 
 def plan_destroy(cloud: Cloud, discard_data: bool = False) -> Plan:
@@ -86,14 +87,14 @@ def look(cloud: Cloud) -> Remains:
             holding=[region for region in tables if _holds_items(cloud, region)],
             archives=archives,
             foreign_checks=_foreign_checks(cloud),
-            keeping=[
-                region
+            keeping={
+                region: folders
                 for region, state in world.regions.items()
                 if state.bucket is not None
                 and not state.bucket.foreign
                 and state.bucket.region == region
-                and holds_objects(cloud, region)
-            ],
+                and (folders := held(cloud, region))
+            },
         )
 
 
@@ -288,9 +289,9 @@ def _warnings(stage: Stage, remains: Remains) -> list[str]:
         count = max(remains.items.values())
         found.append(f"table {stage.table_name}: about {count:,} items go with it (DynamoDB's count is hours old)")
     found += [
-        f"bucket {stage.operations_bucket(remains.world.account, region)} in {region}: the ledgers and quarantined "
-        "messages that it holds go with it"
-        for region in remains.keeping
+        f"bucket {stage.operations_bucket(remains.world.account, region)} in {region}: what it holds in "
+        f"{', '.join(folders)} goes with it"
+        for region, folders in remains.keeping.items()
     ]
     if remains.world.topic is not None:
         found.append(f"topic {topic_name(stage)}: its subscriptions go with it")
@@ -371,15 +372,16 @@ def _count(cloud: Cloud, region: str) -> int:
 
 def _holds_items(cloud: Cloud, region: str) -> bool:
     """Whether a replica holds any item now; DynamoDB's own count may be six hours old. A page of it may be empty.
+    Heartbeats that a killed probe left are nobody's data: there is one a region at the most.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
     """
     dynamodb = cloud.client("dynamodb", region)
     try:
         pages = dynamodb.get_paginator("scan").paginate(
-            TableName=cloud.stage.table_name, Select="COUNT", PaginationConfig={"PageSize": 1}
+            TableName=cloud.stage.table_name, ProjectionExpression=", ".join(KEYS), PaginationConfig={"PageSize": 1}
         )
-        return any(page["Count"] for page in pages)
+        return any(not is_heartbeat(item, list(KEYS)) for page in pages for item in page["Items"])
     except ClientError as error:
         if error_code(error) == "ResourceNotFoundException":
             return False

@@ -49,7 +49,11 @@ def bucket_steps(stage: Stage, world: World) -> list[Step]:
         wanted, before = desired_bucket(stage, world.account, region), found.spec if found else None
         wanted["encryption"] = desired_encryption(own_key(stage, state), found.encryption if found else None)
         unfinished = before is not None and before["tags"] != wanted["tags"]
-        detail = "for the ledgers of replays and redrives, and quarantined messages"
+        kept = stage.divergence
+        detail = (
+            "for the ledgers of replays, redrives and repairs, and quarantined messages; findings and images of "
+            f"repairs for {kept.findings_days} days, exports for {kept.exports_days}"
+        )
         steps.append(step(resource, region, before, wanted, detail, unfinished=unfinished))
     return steps
 
@@ -147,15 +151,17 @@ _WRITERS: dict[str, Callable[[Any, dict[str, str], Any], None]] = {
 # --- the way back ------------------------------------------------------------------------------------------------
 
 
-def holds_objects(cloud: Cloud, region: str) -> bool:
-    """Whether there is any object, or an earlier version of one, or the mark of a deleted one."""
+def held(cloud: Cloud, region: str) -> list[str]:
+    """The folders in which there is any object, or an earlier version of one, or the mark of a deleted one."""
     s3: Any = cloud.client("s3", region)
-    page = s3.list_object_versions(**bucket_of(cloud, region), MaxKeys=1)
-    return bool(page.get("Versions") or page.get("DeleteMarkers"))
+    page = s3.list_object_versions(**bucket_of(cloud, region), Delimiter="/")
+    found = [one["Prefix"] for one in page.get("CommonPrefixes", [])]
+    found += [one["Key"] for kind in ("Versions", "DeleteMarkers") for one in page.get(kind, [])]
+    return sorted({"".join(name.partition("/")[:2]) for name in found})
 
 
-def end_steps(stage: Stage, world: World, holding: list[str], discard_data: bool) -> Iterator[Step]:
-    """What a destroy does about the buckets; ``holding`` are the regions where they are not empty."""
+def end_steps(stage: Stage, world: World, holding: Mapping[str, list[str]], discard_data: bool) -> Iterator[Step]:
+    """What a destroy does about the buckets; ``holding`` says in which folders of which regions there is something."""
     for region, state in world.regions.items():
         resource = f"bucket {stage.operations_bucket(world.account, region)}"
         if state.bucket is None:
@@ -164,8 +170,8 @@ def end_steps(stage: Stage, world: World, holding: list[str], discard_data: bool
             yield Step(action="keep", resource=resource, region=region, detail="it is another's, or elsewhere")
         elif region in holding and not discard_data:
             detail = (
-                "it holds ledgers or quarantined messages, and nobody else has them; with -p discard_data=true they "
-                "are deleted"
+                f"it holds {', '.join(holding[region])}, and nobody else has them; with -p discard_data=true they are "
+                "deleted"
             )
             yield Step(action="refuse", resource=resource, region=region, detail=detail)
         else:
@@ -182,7 +188,7 @@ def delete_bucket(cloud: Cloud, step: Step, waits: Waits) -> str:
         return "already so"
     if step.before["discard_data"]:
         _empty(s3, named, step)
-    elif holds_objects(cloud, region):
+    elif held(cloud, region):
         raise OpsError(
             f"{step.resource} in {region}: since the plan it holds objects",
             hint="Keep what they say; to delete them: -p destroy=true -p discard_data=true",

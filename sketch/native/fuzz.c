@@ -1,6 +1,6 @@
 /* Feeds mutated pages and export lines to the reader, under sanitizers: `make fuzz`, or the bounded run in the tests.
  *
- *   fuzz SEED ROUNDS FILE...   each FILE is a seed; its name ends in .page, .lines or .changes
+ *   fuzz SEED ROUNDS FILE...   each FILE is a seed; its name ends in .page, .lines, .changes, .ion or .ionchanges
  *
  * Each text is read from memory of exactly its size, so that reading one byte too far is seen. After a refusal the
  * table must be untouched. Prints how many texts were accepted and refused, and a mark over all results, which is the
@@ -32,6 +32,8 @@ static const char *const TOKENS[] = {
     "\"", "\\", "{", "}", "[", "]", ":", ",", "\\u", "\\ud83d", "\\ude00", "\\u0000", "{\"S\":\"", "{\"N\":\"", "{\"B\":\"",
     "{\"M\":{", "{\"L\":[", "{\"SS\":[", "{\"NS\":[", "{\"BS\":[", "true", "null", "1e999999999", "-0.00", "AA==", "=",
     "\"pk\"", "\"Items\"", "\"Keys\"", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xff", "\n", "\x01", "[[[[[[[[", "9999999999999999999",
+    "$dynamodb_SS::[", "$dynamodb_NS::[", "'$dynamodb_BS'::[", "{{", "}}", "'''", "'", "null.null", "6d-2", "1_0", "\\x41",
+    "\\U0001F600", "Item:", "Record:{", "$ion_1_0",
 };
 
 /* Up to eight changes: flip, overwrite, insert a token, cut, repeat a part. Returns the new length. */
@@ -84,10 +86,12 @@ static size_t mutate(uint8_t *text, size_t length, size_t room)
 
 static enum kind kind_of(const char *path)
 {
+    static const char *const endings[] = {".page", ".lines", ".changes", ".ion", ".ionchanges"};
     const char *ending = strrchr(path, '.');
-    if (ending && strcmp(ending, ".lines") == 0)
-        return KIND_LINES;
-    return ending && strcmp(ending, ".changes") == 0 ? KIND_CHANGES : KIND_PAGE;
+    for (int kind = KIND_PAGE; ending && kind <= KIND_ION_CHANGES; kind++)
+        if (strcmp(ending, endings[kind]) == 0)
+            return (enum kind)kind;
+    return KIND_PAGE;
 }
 
 static const uint8_t LAYOUTS[2][48] = {

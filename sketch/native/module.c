@@ -5,7 +5,7 @@
 
 #include "reader.h"
 
-/* Lengths within an item are 32-bit, and an encoded item is at most three times as long as its text. */
+/* Lengths within an item are 32-bit, and an encoded item is at most four times as long as its text. */
 #define MAX_TEXT 0x3fffffff
 
 static PyObject *native_read(PyObject *module, PyObject *args)
@@ -20,7 +20,7 @@ static PyObject *native_read(PyObject *module, PyObject *args)
     PyObject *answer = NULL;
     struct layout layout = {0};
     struct outcome outcome;
-    if (kind < KIND_PAGE || kind > KIND_CHANGES)
+    if (kind < KIND_PAGE || kind > KIND_ION_CHANGES)
         PyErr_Format(PyExc_ValueError, "kind %d is not read natively", kind);
     else if (text.len > MAX_TEXT)
         PyErr_SetString(PyExc_ValueError, "the text is longer than 1 GiB");

@@ -3,13 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ion.h"
 #include "platform.h"
-
-#define TRY(call)              \
-    do {                       \
-        if (UNLIKELY(!(call))) \
-            return false;      \
-    } while (0)
 
 #define MAX_DIGITS 18
 #define NO_LIMIT 0xffffffffu
@@ -426,9 +421,18 @@ static bool read_page(struct reader *r, struct outcome *outcome)
 
 enum image_name { ITEM_IMAGE, KEYS, NEW_IMAGE, OLD_IMAGE, IMAGES };
 
-static bool read_members(struct reader *r, struct image images[IMAGES])
+/* Which image a name stands for; IMAGES when it is none. */
+static int image_of(struct span name)
 {
     static const char *const names[IMAGES] = {"Item", "Keys", "NewImage", "OldImage"};
+    int which = 0;
+    while (which < IMAGES && !is_name(name, (const uint8_t *)names[which], strlen(names[which])))
+        which++;
+    return which;
+}
+
+static bool read_members(struct reader *r, struct image images[IMAGES])
+{
     struct scanner *s = &r->scanner;
     memset(images, 0, IMAGES * sizeof *images);
     TRY(scan_enter(s, '{', PROBLEM_SYNTAX));
@@ -438,12 +442,10 @@ static bool read_members(struct reader *r, struct image images[IMAGES])
             return at_end(s);
         uint8_t byte;
         struct span name;
-        int which = 0;
         TRY(scan_peek(s, &byte));
         size_t at = s->at;
         TRY(scan_name(s, &name));
-        while (which < IMAGES && !is_name(name, (const uint8_t *)names[which], strlen(names[which])))
-            which++;
+        int which = image_of(name);
         if (which < IMAGES && images[which].found)
             return scan_fail(s, PROBLEM_MEMBER, at);
         TRY(scan_expect(s, ':', PROBLEM_SYNTAX));
@@ -455,16 +457,62 @@ static bool read_members(struct reader *r, struct image images[IMAGES])
     }
 }
 
-static bool read_line(struct reader *r, enum kind kind, size_t start)
+/* The images in a struct of Ion, past its brace; `wrapped`: they may be within a member Record. */
+static bool read_ion_images(struct reader *r, struct image images[IMAGES], bool wrapped)
 {
     struct scanner *s = &r->scanner;
+    for (bool first = true, more;; first = false) {
+        TRY(scan_more(s, '}', first, &more));
+        if (!more)
+            return true;
+        uint8_t byte;
+        struct span name;
+        TRY(scan_peek(s, &byte));
+        size_t at = s->at;
+        TRY(ion_name(s, &name));
+        int which = image_of(name);
+        if (which < IMAGES && images[which].found)
+            return scan_fail(s, PROBLEM_MEMBER, at);
+        bool is_record = wrapped && is_name(name, (const uint8_t *)"Record", 6);
+        TRY(scan_expect(s, ':', PROBLEM_SYNTAX));
+        if (which < IMAGES) {
+            struct image *image = &images[which];
+            bool moved;
+            TRY(scan_peek(s, &byte));
+            *image = (struct image){.found = true, .start = s->at};
+            TRY(ion_attributes(s, &image->first, &moved));
+            image->count = s->entry_count - image->first;
+        } else if (is_record) {
+            TRY(scan_enter(s, '{', PROBLEM_CONTENT));
+            TRY(read_ion_images(r, images, false));
+        } else {
+            TRY(ion_skip(s));
+        }
+    }
+}
+
+static bool read_ion_members(struct reader *r, struct image images[IMAGES], bool wrapped)
+{
+    struct scanner *s = &r->scanner;
+    memset(images, 0, IMAGES * sizeof *images);
+    TRY(ion_enter(s));
+    TRY(read_ion_images(r, images, wrapped));
+    size_t at = s->at;
+    return at_end(s) || scan_fail(s, PROBLEM_TRAILING, at);
+}
+
+static bool read_line(struct reader *r, enum kind kind, size_t start)
+{
+    bool is_ion = kind == KIND_ION || kind == KIND_ION_CHANGES;
+    bool changes = kind == KIND_CHANGES || kind == KIND_ION_CHANGES;
+    struct scanner *s = &r->scanner;
     struct image images[IMAGES];
-    TRY(read_members(r, images));
-    const struct image *key = &images[kind == KIND_CHANGES ? KEYS : ITEM_IMAGE];
+    TRY(is_ion ? read_ion_members(r, images, changes) : read_members(r, images));
+    const struct image *key = &images[changes ? KEYS : ITEM_IMAGE];
     if (!key->found)
         return scan_fail(s, PROBLEM_NO_ITEM, start);
     TRY(find_key(r, key));
-    if (kind == KIND_LINES)
+    if (!changes)
         return add_element(r, key);
     const struct image *image = &images[NEW_IMAGE];
     if (!image->found)

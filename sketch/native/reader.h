@@ -5,8 +5,8 @@
 #include "table.h"
 #include "wire.h"
 
-/* The kinds of sketch/reference.py that are read here. */
-enum kind { KIND_PAGE = 0, KIND_LINES = 1, KIND_CHANGES = 2 };
+/* The kinds of sketch/reference.py. */
+enum kind { KIND_PAGE = 0, KIND_LINES = 1, KIND_CHANGES = 2, KIND_ION = 3, KIND_ION_CHANGES = 4 };
 
 struct names {
     size_t count;

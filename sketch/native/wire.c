@@ -6,12 +6,6 @@
 #include "platform.h"
 #include "text.h"
 
-#define TRY(call)         \
-    do {                  \
-        if (UNLIKELY(!(call))) \
-            return false; \
-    } while (0)
-
 /* --- memory ------------------------------------------------------------------------------------------------------ */
 
 bool buffer_reserve(struct buffer *buffer, size_t more)
@@ -51,13 +45,6 @@ bool scan_fail(struct scanner *s, enum problem problem, size_t at)
     s->problem = problem;
     s->problem_at = at;
     return false;
-}
-
-static inline bool reserve(struct scanner *s, struct buffer *buffer, size_t more)
-{
-    if (LIKELY(buffer->capacity - buffer->length >= more + SLACK))
-        return true;
-    return buffer_reserve(buffer, more) || scan_fail(s, PROBLEM_MEMORY, s->at);
 }
 
 static inline bool push(struct scanner *s, struct entry **entry)
@@ -410,6 +397,49 @@ static bool rewrite(struct scanner *s, size_t first, size_t start)
     return true;
 }
 
+bool scan_entry(struct scanner *s, size_t at, size_t name_length)
+{
+    struct entry *entry;
+    TRY(push(s, &entry));
+    close_entry(s, entry, at, name_length);
+    return true;
+}
+
+bool scan_sort(struct scanner *s, size_t first, size_t start, bool *moved)
+{
+    TRY(sort_entries(s, first, moved));
+    for (size_t i = first + 1; i < s->entry_count; i++)
+        if (UNLIKELY(compare_entries(s, &s->entries[i - 1], &s->entries[i]) == 0))
+            return scan_fail(s, PROBLEM_DUPLICATE, start);
+    return true;
+}
+
+bool scan_close_map(struct scanner *s, size_t at, size_t first, bool moved)
+{
+    store32_big(s->output.bytes + at + 1, (uint32_t)(s->entry_count - first));
+    if (moved)
+        TRY(rewrite(s, first, at + 5));
+    s->entry_count = first;
+    return true;
+}
+
+bool scan_close_set(struct scanner *s, size_t at, size_t first)
+{
+    bool moved;
+    TRY(sort_entries(s, first, &moved));
+    size_t kept = first;
+    for (size_t i = first; i < s->entry_count; i++)
+        if (i == first || compare_entries(s, &s->entries[kept - 1], &s->entries[i]) != 0)
+            s->entries[kept++] = s->entries[i];
+    if (moved || kept != s->entry_count) {
+        s->entry_count = kept;
+        TRY(rewrite(s, first, at + 5));
+    }
+    store32_big(s->output.bytes + at + 1, (uint32_t)(kept - first));
+    s->entry_count = first;
+    return true;
+}
+
 /* --- DynamoDB JSON ----------------------------------------------------------------------------------------------- */
 
 static bool value(struct scanner *s);
@@ -422,6 +452,8 @@ static bool open_tag(struct scanner *s, uint8_t tag, size_t *at)
     s->output.length += 5;
     return true;
 }
+
+bool scan_open(struct scanner *s, uint8_t tag, size_t *at) { return open_tag(s, tag, at); }
 
 bool scan_attributes(struct scanner *s, enum problem problem, size_t *first, bool *moved)
 {
@@ -444,11 +476,7 @@ bool scan_attributes(struct scanner *s, enum problem problem, size_t *first, boo
         TRY(push(s, &entry));
         close_entry(s, entry, at, name_length);
     }
-    TRY(sort_entries(s, *first, moved));
-    for (size_t i = *first + 1; i < s->entry_count; i++)
-        if (UNLIKELY(compare_entries(s, &s->entries[i - 1], &s->entries[i]) == 0))
-            return scan_fail(s, PROBLEM_DUPLICATE, start);
-    return true;
+    return scan_sort(s, *first, start, moved);
 }
 
 static bool map(struct scanner *s)
@@ -457,11 +485,7 @@ static bool map(struct scanner *s)
     bool moved;
     TRY(open_tag(s, 'M', &at));
     TRY(scan_attributes(s, PROBLEM_CONTENT, &first, &moved));
-    store32_big(s->output.bytes + at + 1, (uint32_t)(s->entry_count - first));
-    if (moved)
-        TRY(rewrite(s, first, at + 5));
-    s->entry_count = first;
-    return true;
+    return scan_close_map(s, at, first, moved);
 }
 
 static bool list(struct scanner *s)
@@ -531,19 +555,7 @@ static inline bool set(struct scanner *s, uint8_t tag, bool (*member)(struct sca
         TRY(push(s, &entry));
         close_entry(s, entry, start, s->output.length - start - 4);
     }
-    bool moved;
-    TRY(sort_entries(s, first, &moved));
-    size_t kept = first;
-    for (size_t i = first; i < s->entry_count; i++)
-        if (i == first || compare_entries(s, &s->entries[kept - 1], &s->entries[i]) != 0)
-            s->entries[kept++] = s->entries[i];
-    if (moved || kept != s->entry_count) {
-        s->entry_count = kept;
-        TRY(rewrite(s, first, at + 5));
-    }
-    store32_big(s->output.bytes + at + 1, (uint32_t)(kept - first));
-    s->entry_count = first;
-    return true;
+    return scan_close_set(s, at, first);
 }
 
 static bool single(struct scanner *s, const char *word, size_t length, uint8_t tag)
@@ -559,11 +571,6 @@ static inline bool tagged(struct scanner *s, uint8_t tag, bool (*member)(struct 
     TRY(reserve(s, &s->output, 1));
     s->output.bytes[s->output.length++] = tag;
     return member(s);
-}
-
-static bool is_word(struct span span, const char *word, size_t length)
-{
-    return span.length == length && memcmp(span.start, word, length) == 0;
 }
 
 /* The type that a name stands for, as one byte; 0 when it is none. */

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "platform.h"
+
 #define MAX_DEPTH 100
 
 /* The codes of sketch/problems.py. */
@@ -37,10 +39,22 @@ enum problem {
     PROBLEM_MEMORY = 100, /* the only one that is not the text's fault */
 };
 
+/* What fails makes its caller fail. */
+#define TRY(call)              \
+    do {                       \
+        if (UNLIKELY(!(call))) \
+            return false;      \
+    } while (0)
+
 struct span {
     const uint8_t *start;
     size_t length;
 };
+
+static inline bool is_word(struct span span, const char *word, size_t length)
+{
+    return span.length == length && memcmp(span.start, word, length) == 0;
+}
 
 /* Room that every buffer has beyond what was asked for, so that whole blocks can be copied. */
 #define SLACK 16
@@ -77,6 +91,13 @@ void scanner_free(struct scanner *s);
 bool text_is_utf8(const uint8_t *text, size_t length, size_t *wrong);
 
 bool scan_fail(struct scanner *s, enum problem problem, size_t at);
+static inline bool reserve(struct scanner *s, struct buffer *buffer, size_t more)
+{
+    if (LIKELY(buffer->capacity - buffer->length >= more + SLACK))
+        return true;
+    return buffer_reserve(buffer, more) || scan_fail(s, PROBLEM_MEMORY, s->at);
+}
+
 bool scan_peek(struct scanner *s, uint8_t *byte);
 bool scan_expect(struct scanner *s, uint8_t byte, enum problem problem);
 bool scan_enter(struct scanner *s, uint8_t byte, enum problem problem);
@@ -88,6 +109,16 @@ bool scan_number(struct scanner *s, enum problem problem, struct span *number);
 bool scan_skip(struct scanner *s);
 /* Attributes as entries from `first` on, sorted by name, their values in the output; *moved: in another order there. */
 bool scan_attributes(struct scanner *s, enum problem problem, size_t *first, bool *moved);
+
+/* What maps and sets are put together from, in whatever notation. Opens one at *at, its count still to come. */
+bool scan_open(struct scanner *s, uint8_t tag, size_t *at);
+/* Adds what the output has since `at` as an entry. */
+bool scan_entry(struct scanner *s, size_t at, size_t name_length);
+/* Sorts the attributes from `first` on, of what starts at `start` in the text; two of one name are refused. */
+bool scan_sort(struct scanner *s, size_t first, size_t start, bool *moved);
+bool scan_close_map(struct scanner *s, size_t at, size_t first, bool moved);
+/* Sorts the members as well, and drops those that are there twice. */
+bool scan_close_set(struct scanner *s, size_t at, size_t first);
 
 static inline const uint8_t *entry_name(const struct scanner *s, const struct entry *entry)
 {

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 NATIVE = Path(__file__).resolve().parents[2] / "sketch" / "native"
-SOURCES = ("fuzz.c", "reader.c", "wire.c", "text.c", "table.c", "blake2b.c", "lanes.c")
+SOURCES = ("fuzz.c", "reader.c", "wire.c", "ion.c", "text.c", "table.c", "blake2b.c", "lanes.c")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
 KEY = {"pk": {"S": "k"}, "sk": {"N": "-1.50e3"}}
@@ -22,6 +22,12 @@ ITEM = {
     "b": {"BS": ["AQ==", "AA=="]},
     "a": {"B": "AAECAwQFBgc="},
 }
+ION_KEY = '{pk:"k",sk:-1_5.0d2}'
+ION_ITEM = (
+    r"""{pk:"k",sk:-1_5.0d2,t:"\x41é\U0001F600\ud83d\ude00\n",'quoted':'''long\' one''' '''two''',"""
+    r"""m:{z:[null,null.null,false],a:0.001},s:$dynamodb_SS::["b",'''c''',"b"],n:'$dynamodb_NS'::[2.,10d-1,1E0],"""
+    "b:$dynamodb_BS::[{{AQ==}},{{ AA== }}],a:{{AAECAwQFBgc=}}}"
+)
 PAGE = {
     "Items": [ITEM, KEY],
     "Count": 2,
@@ -66,6 +72,8 @@ def run(program: Path, directory: Path, seed: int, rounds: int) -> subprocess.Co
         "many.page": json.dumps({"Items": [{**ITEM, **{f"n{n}": {"N": str(n)} for n in range(60, 0, -1)}}]}),
         "full.lines": f"{json.dumps({'Item': ITEM})}\n\n{json.dumps({'Item': KEY})}",
         "more.changes": f"{json.dumps(change)}\n{json.dumps({'Keys': KEY})}\n",
+        "full.ion": f"$ion_1_0 {{Item:{ION_ITEM}}}\n\n$ion_1_0 {{'Item':{ION_KEY}, other:[1,{{}}]}}",
+        "more.ionchanges": f"$ion_1_0 {{Record:{{Keys:{ION_KEY},NewImage:{ION_ITEM}}}}}\n$ion_1_0 {{Keys:{ION_KEY}}}\n",
     }
     for name, text in texts.items():
         (directory / name).write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from ops.divergence.survey import Survey
+from sketch import keys
+from tests.bench.divergence import EndpointCloud
 from tests.local.conftest import Atoll
+from tests.local.mortal import Point, export_survey, killed
 from tests.local.test_divergence_scan import create, direct, write
 from tests.planted import REGIONS, TTL_ATTRIBUTE, Planted, plant, text
 
@@ -40,9 +45,9 @@ def recovery(atoll: Atoll, region: str, *, on: bool) -> None:
     )
 
 
-def token(told: dict[str, Any]) -> tuple[str, str]:
+def token(said: dict[str, Any]) -> tuple[str, str]:
     """Of a dry run's plan, and the second that it would export."""
-    return told["plan"]["token"], told["plan"]["parameters"]["at"]
+    return said["plan"]["token"], said["plan"]["parameters"]["at"]
 
 
 def confirmed(told: dict[str, Any], planted: Planted) -> dict[str, str]:
@@ -85,6 +90,47 @@ def test_exports_that_are_there_are_read_without_a_token(atoll: Atoll, planted: 
     for exports in (arns, folders):
         told = atoll.ops(*MODE, "-p", f"exports={','.join(exports)}", expect=1).json
         assert confirmed(told, planted) == planted.differing
+
+
+def test_exports_killed_again_and_again_go_on_to_the_answer_of_an_undisturbed_run(
+    atoll: Atoll, planted: Planted, tmp_path: Path
+) -> None:
+    """When one export was asked for, while they are waited for, and twice among their files."""
+    rng = random.Random(11)
+    cloud = EndpointCloud(atoll.cloud["endpoint_url"])
+    _, at = token(atoll.ops(*MODE).json)
+    options = {"table": TABLE, "at": at, "checkpoint": str(tmp_path / "killed")}
+    # Of each of the two exports, summary and list are read with their checksums; then come four files of each.
+    for point in (
+        Point("ExportTableToPointInTime", 1, "after-call"),
+        Point.anywhere(rng, "DescribeExport", 1, 2),
+        Point.anywhere(rng, "GetObject", 9, 12),
+        Point.anywhere(rng, "GetObject", 9, 12),
+    ):
+        killed(atoll.cloud["endpoint_url"], "export", point, **options)
+    assert Path(options["checkpoint"]).exists()
+    lines: list[str] = []
+    resumed = export_survey(cloud, progress=lines.append, **options)
+    undisturbed = export_survey(cloud, **options | {"checkpoint": str(tmp_path / "undisturbed")})
+
+    assert any(line.startswith("going on from") for line in lines)
+    assert told(resumed) == told(undisturbed)
+    named = {keys.text(one.key, planted.names) for one in resumed.suspects}
+    assert named - planted.deletable == set(planted.differing)
+    arns = {region: direct(atoll, region).describe_table(TableName=TABLE)["Table"]["TableArn"] for region in REGIONS}
+    for region, arn in arns.items():
+        made = direct(atoll, region).list_exports(TableArn=arn)["ExportSummaries"]
+        times = [
+            direct(atoll, region).describe_export(ExportArn=one["ExportArn"])["ExportDescription"]["ExportTime"]
+            for one in made
+        ]
+        assert [f"{one:%Y-%m-%dT%H:%M:%SZ}" for one in times].count(at) == 1, "an export was made twice"
+
+
+def told(survey: Survey) -> tuple[object, ...]:
+    """What a survey says, but for how long it took."""
+    sides = [(one.label, one.items, one.size_bytes, one.pages, one.checksum) for one in survey.sides]
+    return sides, survey.suspects, survey.figures
 
 
 def test_replica_without_point_in_time_recovery_is_refused_with_what_to_do(atoll: Atoll, planted: Planted) -> None:

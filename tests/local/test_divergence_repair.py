@@ -4,8 +4,10 @@ brought about everywhere, and undo brings back what was there before, byte for b
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,10 +16,15 @@ import pytest
 from ops import divergence
 from ops.aws import Cloud
 from ops.divergence import Finding, Findings, repair
-from ops.divergence.findings import wire
+from ops.divergence.findings import save, wire
 from ops.errors import RefusedError
 from sketch import keys
+from tests.bench.divergence import EndpointCloud
 from tests.local.conftest import Atoll
+from tests.local.mortal import Point, killed, mend
+from tests.local.test_divergence_scan import create, direct, write
+from tests.planted import TTL_ATTRIBUTE, text
+from tests.planted import plant as planted_among
 
 US, AP = "us-east-1", "ap-south-1"
 EXPIRED = "1500000000"
@@ -141,3 +148,48 @@ def test_repair_mends_what_a_cut_lost_and_undo_brings_it_back_byte_for_byte(atol
     assert [check for check in proof.checks() if not check.ok] == []
     assert proof.keys == 4
     assert repair.plan_undo(cloud, made.token).refusals
+
+
+def test_repair_killed_again_and_again_ends_as_if_it_had_not_been_and_undo_knows_all_of_it(
+    atoll: Atoll, tmp_path: Path
+) -> None:
+    """Every planted difference, in two tables that nothing replicates; all are to hold what one of them does."""
+    cloud, rng, table = EndpointCloud(atoll.cloud["endpoint_url"]), random.Random(12), "mended"
+    made = planted_among(300, seed=12)
+    clients = {region: direct(atoll, region) for region in (US, AP)}
+    for region, client in clients.items():
+        create(client, table, made)
+        write(client, table, made.items[region])
+        enabled = {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
+        client.update_time_to_live(TableName=table, TimeToLiveSpecification=enabled)
+
+    def differing(region: str) -> dict[str, Any]:
+        pages = clients[region].get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        items = [one for page in pages for one in page["Items"]]
+        named = {text(one, made.names): {name: _sorted(value) for name, value in one.items()} for one in items}
+        return {name: one for name, one in named.items() if name in made.differing}
+
+    before = {region: differing(region) for region in (US, AP)}
+    comparison = divergence.compare(cloud, table, [US, AP], settle_s=0.3)
+    assert {one.text for one in comparison.confirmed} == set(made.differing)
+    found = comparison.findings("20260301T120000Z-divergence", cloud.stage.stage, cloud.account)
+    save(cloud, found, tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    options: dict[str, Any] = {"found": str(path), "policy": f"region:{US}", "settle_s": 0.3}
+
+    for point in (
+        Point.anywhere(rng, "PutObject", 2, 4),
+        Point.anywhere(rng, "UpdateItem", 1, 20),
+        Point.anywhere(rng, "UpdateItem", 1, 20),
+        Point.anywhere(rng, "DeleteItem", 1, 1),
+    ):
+        killed(atoll.cloud["endpoint_url"], "repair", point, **options)
+    plan, done = mend(cloud, **options)
+
+    assert [check for check in [*done.checks(), *repair.prove(cloud, done).checks()] if not check.ok] == []
+    assert differing(US) == differing(AP) == before[US]
+    back = repair.plan_undo(cloud, plan.token)
+    assert repair.apply(cloud, back, back.token).checks()[0].ok
+    assert {region: differing(region) for region in (US, AP)} == before
+    for client in clients.values():
+        client.delete_table(TableName=table)

@@ -128,7 +128,7 @@ def test_run_names_exactly_the_planted_differences(atoll: Atoll, planted: Plante
     assert {text(one["key"], planted.names): one["kind"] for one in kept} == planted.differing
     assert figures["differences"] == len(planted.differing)
     # Time to live may have deleted them everywhere by now.
-    assert figures["expired"] <= len(planted.expired)
+    assert figures["expired"] <= len(planted.deletable)
     counted = {kind: count for kind, count in figures["classes"].items() if kind != "expired"}
     assert counted == Counter(planted.differing.values())
 
@@ -143,7 +143,7 @@ def test_scan_killed_and_resumed_names_the_same(atoll: Atoll, planted: Planted, 
     assert any(line.startswith("going on from") for line in lines), told
     assert {one.text: one.kind for one in comparison.confirmed} == planted.differing
     assert [side.items for side in comparison.survey.sides] == [
-        pytest.approx(len(planted.items[region]), abs=len(planted.expired)) for region in REGIONS
+        pytest.approx(len(planted.items[region]), abs=len(planted.deletable)) for region in REGIONS
     ]
     assert not checkpoint.exists()
 

@@ -61,6 +61,11 @@ class Planted:
     raw_only: set[str]
     case: dict[str, str]
 
+    @property
+    def deletable(self) -> set[str]:
+        """Keys that time to live may delete at any moment, in one region before the other."""
+        return {key for key, case in self.case.items() if case.startswith("expired")}
+
 
 def plant(
     count: int,

@@ -61,7 +61,8 @@ def survey(
     """Compare exports, one of each replica; nothing is written in the cloud and no table is read.
 
     Args:
-        checkpoint: a file to go on from if it is there, and to keep in which files were read, until all are.
+        checkpoint: a file to go on from if it is there, and to keep in which files were read; it goes when what
+            they hold is judged (``checkpoint.until_judged``).
 
     Raises:
         UsageError, RefusedError: the exports do not belong to these replicas, or cannot be compared; or the checkpoint
@@ -130,8 +131,6 @@ class _Comparison:
         outcome = self._rounds()
         if outcome.unlocated:
             outcome = self._located(outcome)
-        if self.path:
-            self.path.unlink(missing_ok=True)
         manifest = self.sources[0].manifest
         return Survey(
             mode="export",
@@ -197,6 +196,7 @@ class _Comparison:
             clock=self.clock,
             sleep=self.sleep,
         )
+        self.keep()
         for one, sketch in zip(self.sources, self.totals.sketches, strict=True):
             if sketch.items != one.manifest.items:
                 raise OpsError(

@@ -23,6 +23,7 @@ from ops.fanout import each
 Progress = Callable[[str], None]
 ATTEMPTS = 20  # executions of one plan and size of sketch
 POLL_S = (0.5, 5.0)  # at first, and at most
+TAKE_UP = "Finished segments are kept for a while: apply the same token to go on from there."
 SHOWN = 3  # failed segments that are named
 CAUSE_CHARACTERS = 400
 
@@ -84,35 +85,30 @@ def follow(
     """Wait until all have succeeded. ``running``: region -> ARN.
 
     Raises:
-        OpsError: one failed, with the first failed segments and their causes, or the time is over. Nothing is left
-            running.
-        KeyboardInterrupt: as it came; nothing is left running.
+        OpsError: one failed, with the first failed segments and their causes, or the time is over. Whoever waits
+            stops the others.
     """
     end, open_, pause_s, said = clock() + deadline_s, dict(running), POLL_S[0], dict[str, str]()
-    try:
-        while open_:
-            for region, arn in list(open_.items()):
-                with explained(f"{region}: looking at execution {arn.rpartition(':')[2]}"):
-                    found = cloud.client("stepfunctions", region).describe_execution(executionArn=arn)
-                    counts = _counts(cloud, region, arn)
-                if counts and said.get(region) != counts:
-                    said[region] = counts
-                    progress(f"{region}: {counts}")
-                if found["status"] == "SUCCEEDED":
-                    del open_[region]
-                elif found["status"] != "RUNNING":
-                    raise OpsError(
-                        f"{region}: the execution ended as {found['status']}: {_why(cloud, region, arn, found)}",
-                        hint="Finished segments are kept for a while: apply the same token to go on from there.",
-                    )
-            if open_ and clock() >= end:
-                raise OpsError(f"{', '.join(open_)}: not done within {deadline_s:,.0f} s")
-            if open_:
-                sleep(pause_s)
-                pause_s = min(pause_s * 1.5, POLL_S[1])
-    except BaseException:
-        stop(cloud, open_, "the run that waited for it is over")
-        raise
+    while open_:
+        for region, arn in list(open_.items()):
+            with explained(f"{region}: looking at execution {arn.rpartition(':')[2]}"):
+                found = cloud.client("stepfunctions", region).describe_execution(executionArn=arn)
+                counts = _counts(cloud, region, arn)
+            if counts and said.get(region) != counts:
+                said[region] = counts
+                progress(f"{region}: {counts}")
+            if found["status"] == "SUCCEEDED":
+                del open_[region]
+            elif found["status"] != "RUNNING":
+                raise OpsError(
+                    f"{region}: the execution ended as {found['status']}: {_why(cloud, region, arn, found)}",
+                    hint=TAKE_UP,
+                )
+        if open_ and clock() >= end:
+            raise OpsError(f"{', '.join(open_)}: not done within {deadline_s:,.0f} s")
+        if open_:
+            sleep(pause_s)
+            pause_s = min(pause_s * 1.5, POLL_S[1])
 
 
 def stop(cloud: Cloud, running: Mapping[str, str], cause: str) -> None:

@@ -19,7 +19,7 @@ from ops.aws import Cloud
 from ops.divergence.budget import Budget
 from ops.divergence.fleet import collecting, executions
 from ops.divergence.fleet.collecting import Tally
-from ops.divergence.fleet.executions import Asked, Progress
+from ops.divergence.fleet.executions import TAKE_UP, Asked, Progress
 from ops.divergence.looking import find
 from ops.divergence.replicas import Replica
 from ops.divergence.sources import source
@@ -27,7 +27,7 @@ from ops.divergence.subtracting import Differences
 from ops.divergence.subtracting import Outcome as Found
 from ops.divergence.survey import Survey
 from ops.divergence.wire import Buffer, Pages
-from ops.errors import InterruptedRunError
+from ops.errors import InterruptedRunError, OpsError
 from ops.fanout import each
 from ops.plan import Outcome, Plan, Report, Step, authorize
 from sketch import Layout
@@ -160,10 +160,18 @@ class _Run:
             executions.stop(self._cloud, running, "Ctrl-C")
             raise InterruptedRunError(
                 f"stopped: the executions in {', '.join(running) or 'no region'} were stopped; nothing reads any more",
-                hint="Finished segments are kept for a while: apply the same token to go on from there.",
+                hint=TAKE_UP,
             ) from stop
+        except OpsError as error:
+            try:
+                executions.stop(self._cloud, running, "another region failed")
+            except OpsError as still:
+                # Told is what failed first, and what it left running: expired credentials stop nothing either.
+                told = f"The executions in {', '.join(running)} could not be stopped and go on ({still})."
+                error.hint = " ".join(dict.fromkeys(part for part in (error.hint, told, TAKE_UP) if part))
+            raise
         except BaseException:
-            executions.stop(self._cloud, running, "another region failed")
+            executions.stop(self._cloud, running, "the run that waited for it is over")
             raise
 
     def portions(self, layout: Layout, segments: set[int], total: int) -> Iterator[list[Portion]]:

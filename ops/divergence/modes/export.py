@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ops.aws import Cloud
 from ops.divergence import exports
+from ops.divergence.checkpoint import until_judged
 from ops.divergence.comparison import Subject
 from ops.divergence.modes.mode import Job, Mode, Result, checkpoint, dry
 from ops.divergence.modes.verdict import judged, result
@@ -39,6 +40,7 @@ def _run(job: Job) -> Result:
         if made is None:
             return dry(job, "a dry run: nothing was exported")
         arns = made
+    path = checkpoint(job, subject)
     survey = exports.survey(
         job.run.cloud,
         subject.replicas,
@@ -47,10 +49,12 @@ def _run(job: Job) -> Result:
         arns,
         ignore=request.ignore,
         only=request.counted,
-        checkpoint=checkpoint(job, subject),
+        checkpoint=path,
         progress=job.run.progress,
     )
-    return result(job, [judged(job, subject, survey)])
+    with until_judged(path, f"-p mode=export -p exports={','.join(arns)} -p resume={path}"):
+        comparison = judged(job, subject, survey)
+    return result(job, [comparison])
 
 
 EXPORT = Mode(

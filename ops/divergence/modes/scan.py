@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ops.divergence.checkpoint import until_judged
 from ops.divergence.modes.mode import Job, Mode, Result, checkpoint
 from ops.divergence.modes.verdict import judged, result
 from ops.divergence.pace import Pace
@@ -19,6 +20,7 @@ def _run(job: Job) -> Result:
     )
     found = []
     for subject in job.subjects:
+        path = checkpoint(job, subject)
         survey = scan(
             job.run.cloud,
             subject.replicas,
@@ -26,10 +28,11 @@ def _run(job: Job) -> Result:
             ignore=request.ignore,
             only=request.counted,
             pace=pace,
-            checkpoint=checkpoint(job, subject),
+            checkpoint=path,
             progress=job.run.progress,
         )
-        found.append(judged(job, subject, survey))
+        with until_judged(path, f"the same again with -p resume={path}"):
+            found.append(judged(job, subject, survey))
     return result(job, found)
 
 

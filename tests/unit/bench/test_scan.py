@@ -137,7 +137,6 @@ def test_scan_killed_and_resumed_gives_the_same_answer(
 
     assert answer(found) == answer(undisturbed)
     assert pages_read(stub) <= PAGES - killed_at + 4 * PACE.workers
-    assert not checkpoint.exists()
 
 
 def _wait_until(holds: Any, timeout_s: float = 60) -> None:

@@ -890,12 +890,75 @@ def test_policy_for_a_bus_besides_the_stages_names_it_its_archive_and_the_place_
     assert {resource for grant in quarantine for resource in grant.resources} == {"arn:aws:s3:::kept/x/quarantine/*"}
 
 
+@pytest.mark.parametrize("apply", [False, True])
+@pytest.mark.parametrize("name", ["divergence", "divergence-repair"])
+def test_policy_for_a_table_besides_the_stages_grants_what_is_called_on_it_and_no_more(
+    world: World, name: str, apply: bool
+) -> None:
+    """What is called on the stage's table, on the other one too: what is compared makes no difference to the calls."""
+    needed = recorded(world, name, apply)
+    stage, own = world.cloud.stage, f"table/{world.cloud.stage.table_name}"
+    theirs = {one._replace(resource=one.resource.replace(own, "table/orders")) for one in needed if own in one.resource}
+    granted = policies.grants(name, stage, ACCOUNT, apply, besides=policies.Besides(tables=("orders",)))
+
+    assert theirs
+    assert problems(granted, needed | theirs) == []
+    assert {line.split(":")[0] for line in problems(policies.grants(name, stage, ACCOUNT, apply), needed | theirs)} == {
+        "needed and not granted"
+    }
+    assert {line.split(":")[0] for line in problems(granted, needed)} == {"granted and never used"}
+
+
+def test_policy_for_the_arn_of_a_table_covers_comparing_it_in_another_region_and_account(world: World) -> None:
+    cloud, arn = world.provisioned().cloud, f"arn:aws:dynamodb:{EU}:{ACCOUNT}:table/orders"
+    for region, table in ((US, "orders"), (EU, "orders")):
+        cloud.client("dynamodb", region).create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    cloud.client("dynamodb", EU).put_item(TableName="orders", Item={"id": {"S": "1"}})
+    world.calls.clear()
+    replicas = [f"{US}/orders", arn]
+    found = divergence.compare(cloud, "", (), replicas=replicas, sleep=lambda seconds: None)
+    needed = needs(world.calls.asked)
+    granted = policies.grants("divergence", cloud.stage, ACCOUNT, besides=policies.Besides(tables=("orders", arn)))
+    elsewhere = arn.replace(ACCOUNT, "210987654321")
+
+    assert len(found.differences) == 1
+    assert arn in {need.resource for need in needed}
+    assert [line for line in problems(granted, needed) if line.startswith("needed")] == []
+    assert elsewhere in {
+        resource
+        for _, resource in flat(
+            policies.policy("divergence", cloud.stage, ACCOUNT, besides=policies.Besides(tables=(elsewhere,)))
+        )
+    }
+    beats = [
+        grant
+        for grant in policies.grants("divergence", cloud.stage, ACCOUNT, besides=policies.Besides(tables=(arn,)))
+        if grant.sid == "Heartbeats"
+    ]
+    assert beats[0].condition == {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"atoll#heartbeat#{one}" for one in (US, AP, EU)]}
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["parity", "--bus", "orders"], "parity works on the stage alone; accepted for replay and redrive"),
+        (["parity", "--bus", "orders"], "parity works on the stage's own alone; accepted for replay and redrive"),
         (["replay", "--bus", "*"], r"--bus: '\*' is no name"),
         (["replay", "--queue", f"arn:aws:sqs:{US}:{ACCOUNT}:orders"], "--queue: 'arn:.* is no name"),
+        (
+            ["replay", "--table", "orders"],
+            "--table: replay works on the stage's table alone; accepted for divergence and",
+        ),
+        (["divergence", "--bus", "orders"], "--bus, .*: divergence works on the stage's own alone"),
+        (["divergence", "--table", "ord*"], r"--table: 'ord\*' is no table; accepted: a name of 3 to 255 .* ARN"),
+        (["divergence-repair", "--table", f"arn:aws:dynamodb:{US}:{ACCOUNT}:table/*"], "--table: 'arn:.* is no table"),
+        (["divergence", "--table", f"arn:aws:dynamodb:{US}:{ACCOUNT}:table/orders/index/x"], "is no table"),
         (["replay", "--keep", "records"], "keep: 'records' is no place in S3"),
     ],
 )

@@ -46,14 +46,24 @@ def test_apply_makes_a_private_and_versioned_bucket_in_each_region(deployed: Clo
         assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
-def test_lifecycle_ends_uploads_earlier_entries_and_sketches_and_never_what_is_quarantined(stage: Stage) -> None:
+def test_lifecycle_ends_what_comparisons_leave_and_never_what_is_quarantined(
+    stage: Stage,
+) -> None:
+    days = stage.divergence.model_copy(update={"findings_days": 30, "exports_days": 3})
+    stage = stage.model_copy(update={"divergence": days})
     rules = desired_bucket(stage, "123456789012", US)["lifecycle"].values()
 
     ending = {"Expiration", "NoncurrentVersionExpiration", "Transitions", "NoncurrentVersionTransitions"}
     for rule in rules:
         if rule.keys() & ending:
-            assert rule["Prefix"] in (f"{bucket.LEDGER}/", f"{bucket.FLEET}/")
-    assert {rule["Prefix"] for rule in rules if "Expiration" in rule} == {f"{bucket.FLEET}/"}
+            assert rule["Prefix"] != f"{bucket.LEDGER}/" or "Expiration" not in rule
+    assert {rule["Prefix"]: rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule} == {
+        "fleet/": 2,
+        "findings/": 30,
+        "repair/": 30,
+        "exports/": 3,
+    }
+    assert not any(f"{bucket.QUARANTINE}/".startswith(rule["Prefix"]) for rule in rules if rule.keys() & ending)
     assert not f"{bucket.QUARANTINE}/".startswith(f"{bucket.LEDGER}/")
 
 
@@ -235,6 +245,23 @@ def test_destroy_when_a_bucket_holds_an_entry_needs_to_be_told_to_discard_it(dep
     destroyed(deployed, discard_data=True)
     assert left(deployed) == []
     assert find_bucket(deployed, INDIA) is None
+
+
+def test_destroy_names_the_folders_of_what_is_lost_with_a_bucket(deployed: Cloud) -> None:
+    applied(unprotected(deployed))
+    for key in ("repair/0123/1.json", "repair/0123/2.json", "findings/run.json", "exports/AWSDynamoDB/1/data", "note"):
+        bucket.put(deployed, place(deployed, INDIA), key, b"{}")
+
+    folders = "exports/, findings/, note, repair/"
+    [refusal] = provision.plan(deployed, destroy=True).refusals
+    assert refusal.detail.startswith(f"it holds {folders}, and nobody else has them")
+    warnings = provision.plan(deployed, destroy=True, discard_data=True).warnings
+    assert any(RESOURCE in warning and f"what it holds in {folders} goes with it" in warning for warning in warnings)
+
+
+def test_plan_says_how_long_what_comparisons_leave_is_kept(deployed: Cloud) -> None:
+    [step] = [one for one in provision.plan(deployed).steps if one.resource == RESOURCE]
+    assert step.detail.endswith("findings and images of repairs for 90 days, exports for 14")
 
 
 def test_destroy_when_only_a_deleted_object_is_left_still_needs_to_be_told(deployed: Cloud) -> None:

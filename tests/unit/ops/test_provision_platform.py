@@ -12,6 +12,7 @@ import pytest
 
 from ops import provision
 from ops.aws import Cloud
+from ops.divergence.reserved import heartbeat_key
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.plan import Plan, Step
 from ops.provision.destroying import look
@@ -293,6 +294,23 @@ def test_destroy_when_the_stage_file_or_the_table_is_protected_refuses(deployed:
     by_hand = provision.plan(unprotected(deployed), destroy=True).refusals
     assert [(step.region, "on in DynamoDB" in step.detail) for step in by_hand] == [(US, True), (INDIA, True)]
     assert calls.mutating == []
+
+
+def test_destroy_when_only_heartbeats_are_left_of_a_killed_probe_goes_on(deployed: Cloud) -> None:
+    applied(unprotected(deployed))
+    dynamodb = deployed.client("dynamodb", INDIA)
+    for region in deployed.stage.regions:
+        beat: Any = heartbeat_key(("pk", "sk"), ("S", "S"), region)
+        dynamodb.put_item(TableName=deployed.stage.table_name, Item=beat | {"beat": {"N": "1"}})
+
+    assert provision.plan(deployed, destroy=True).refusals == []
+    item: Any = beat | {"sk": {"S": "EVENT"}}  # half of a heartbeat's key is somebody's item
+    dynamodb.put_item(TableName=deployed.stage.table_name, Item=item)
+    [refusal] = provision.plan(deployed, destroy=True).refusals
+    assert f"it holds items in {INDIA}" in refusal.detail
+    dynamodb.delete_item(TableName=deployed.stage.table_name, Key=item)
+    destroyed(deployed)
+    assert left(deployed) == []
 
 
 def test_destroy_when_the_table_holds_items_needs_to_be_told_to_discard_them(deployed: Cloud) -> None:

@@ -303,7 +303,7 @@ def test_read_when_buffers_do_not_fit_is_refused() -> None:
         (7, LAYOUT.packed, 0),
         (20, LAYOUT.packed[:-1], 0),
         (20, b"", 0),
-        (20, LAYOUT.packed, 3),
+        (20, LAYOUT.packed, 5),
     ):
         with pytest.raises(ValueError):
             _native.read(kind, b"{}", packed, third, table.counts, table.cells)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from ops.aws import Cloud
 from ops.divergence import Comparison, Pace, compare
 from ops.divergence.reserved import heartbeat_key
-from ops.errors import RefusedError, UsageError
+from ops.errors import OpsError, RefusedError, UsageError
 
 US, AP = "us-east-1", "ap-south-1"
 NOW = 1_800_000_000.0
@@ -181,6 +183,28 @@ def test_compare_when_a_read_leaves_keys_unprocessed_asks_again(account: Cloud, 
     assert throttled == [0]
 
 
+def test_compare_when_suspects_cannot_be_read_again_keeps_what_was_read(
+    account: Cloud, calls: Any, tmp_path: Path
+) -> None:
+    make(account)
+    put(account, US, item("a"))
+    path = tmp_path / "kept"
+
+    def expired() -> Any:
+        raise ClientError({"Error": {"Code": "ExpiredTokenException"}}, "BatchGetItem")
+
+    calls.on("before", "BatchGetItem", expired)
+    with pytest.raises(OpsError, match="the credentials have expired") as stopped:
+        check(account, checkpoint=path)
+    assert f"What was read is kept: the same again with checkpoint {path}" in stopped.value.hint
+    calls.clear()
+    lines: list[str] = []
+    found = check(account, checkpoint=path, progress=lines.append)
+    assert [one.text for one in found.confirmed] == ["pk=a, sk=EVENT"]
+    assert f"going on from {path}: 4 of 4 segments were read" in lines
+    assert not path.exists()
+
+
 def test_compare_when_a_replica_is_absent_is_refused(account: Cloud) -> None:
     make(account, US)
     with pytest.raises(RefusedError, match="there is no table pair in ap-south-1"):
@@ -201,7 +225,17 @@ def test_compare_when_there_is_one_region_is_refused(account: Cloud) -> None:
 
 def test_compare_when_tables_are_empty_finds_nothing(account: Cloud) -> None:
     make(account)
-    assert check(account).equal
+    found = check(account)
+    assert found.equal
+    assert found.check().detail.endswith(f"; not one item was read of {US} and {AP}")
+
+
+def test_compare_when_one_table_is_empty_says_so_beside_what_is_missing(account: Cloud) -> None:
+    make(account)
+    put(account, US, item("a"), item("b"))
+    found = check(account)
+    assert [one.missing_in for one in found.confirmed] == [(AP,), (AP,)]
+    assert found.check().detail.endswith(f"; not one item was read of {AP}")
 
 
 def test_compare_when_a_heartbeat_is_under_way_leaves_it_out(account: Cloud) -> None:

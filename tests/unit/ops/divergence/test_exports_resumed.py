@@ -80,20 +80,23 @@ def test_comparison_that_is_resumed_gives_the_answer_of_an_undisturbed_one(stops
             else:
                 assert told(found) == UNDISTURBED[cells]
         bucket.left = 1 << 30
-        assert told(compare(world, path, cells=cells)) == UNDISTURBED[cells]
-        assert not path.exists()
+        for _ in range(2):  # until it is judged, what was read is there
+            assert told(compare(world, path, cells=cells)) == UNDISTURBED[cells]
 
 
 def test_files_that_are_done_are_not_read_again(tmp_path: Path) -> None:
     world, bucket = exported(4, plant(200, long_keys=False))  # long keys would be looked for in all files
-    with pytest.raises(OpsError) as raised:
+    expired = r"reading s3://exports/\S+/data/file\d\.\S+\.gz: the credentials have expired \(ExpiredToken\)"
+    with pytest.raises(OpsError, match=expired) as raised:
         compare(world, tmp_path / "kept", workers=1)
+    assert (raised.value.hint or "").startswith("Sign in again")
     assert f"-p mode=export -p exports={','.join(world.exports)} -p resume={tmp_path / 'kept'}" in (
         raised.value.hint or ""
     )
     bucket.left = 1 << 30
     lines: list[str] = []
-    compare(world, tmp_path / "kept", workers=1, progress=lines.append)
+    for _ in range(2):
+        compare(world, tmp_path / "kept", workers=1, progress=lines.append)
     assert sorted(bucket.read.values()) == [1] * 9
     assert any("4 of 9 files were read" in line for line in lines)
 

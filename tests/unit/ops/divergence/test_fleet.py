@@ -196,6 +196,19 @@ def test_survey_names_exactly_what_differs_and_leaves_nothing_behind(cloud: Clou
         assert list(bucket.keys(cloud, bucket.place(cloud, region), "fleet/")) == []
 
 
+@pytest.mark.parametrize("emptied", [(US, AP), (AP,)])
+def test_survey_of_empty_tables_finds_what_the_other_holds(cloud: Cloud, emptied: tuple[str, ...]) -> None:
+    for region in emptied:
+        for number in range(60):
+            key = {name: item(number)[name] for name in ("pk", "sk")}
+            cloud.client("dynamodb", region).delete_item(TableName=TABLE, Key=key)
+    survey = surveyed(cloud, planned(cloud))
+
+    assert len(survey.suspects) == (0 if US in emptied else 59)
+    assert survey.sides[1].items == 0
+    assert survey.figures["complete"] is True
+
+
 def test_survey_leaves_out_what_is_to_be_left_out(cloud: Cloud) -> None:
     assert names(surveyed(cloud, planned(cloud, ignore=("n",)))) == {one for one in DIFFERING if "009" not in one}
 
@@ -298,6 +311,28 @@ def test_segment_that_fails_is_named_with_its_cause_and_the_other_region_is_stop
 
     assert "apply the same token" in failed.value.hint
     assert sorted(one.status for one in world.executions.values()) == ["ABORTED", "FAILED"]
+
+
+def test_credentials_that_expire_meanwhile_are_told_with_what_goes_on_and_the_same_token_takes_it_up(
+    cloud: Cloud, world: Workflows
+) -> None:
+    plan = planned(cloud)
+
+    def expire(one: Execution) -> None:
+        world.refusal = "ExpiredTokenException" if len(world.read) == 3 else ""
+
+    world.each_look = expire
+    said = rf"^({US}|{AP}): looking at execution {plan.token}-16383-1: the credentials have expired"
+    with pytest.raises(OpsError, match=said) as stopped:
+        surveyed(cloud, plan)
+
+    assert stopped.value.hint.startswith("Sign in again")
+    assert f"The executions in {US}, {AP} could not be stopped and go on" in stopped.value.hint
+    assert stopped.value.hint.endswith(executions.TAKE_UP)
+    assert {one.status for one in world.executions.values()} == {"RUNNING"}
+    world.refusal, world.each_look = "", lambda one: None
+    assert names(surveyed(cloud, plan)) == DIFFERING
+    assert len(world.started) == 2
 
 
 def test_run_that_does_not_end_is_given_up_and_stopped(cloud: Cloud, world: Workflows) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,9 +170,27 @@ def test_judge_when_keys_stay_unread_says_that_the_table_is_throttled() -> None:
         )
 
     tables.client = throttled  # type: ignore[method-assign]
-    with pytest.raises(OpsError, match=f"{US}: keys stayed unread; the table is throttled"):
+    with pytest.raises(OpsError, match=f"{US}: 1 keys of t stayed unread: the table is throttled"):
         tables.judge(["a"])
     assert sum(tables.slept) < 30
+
+
+def test_judge_when_credentials_expire_says_what_was_read_and_to_sign_in() -> None:
+    tables = Tables(US, AP)
+    tables.put(US, "a")
+    expired = ClientError({"Error": {"Code": "ExpiredTokenException"}}, "BatchGetItem")
+
+    def expiring() -> None:
+        def refuse(**asked: Any) -> Any:
+            raise expired
+
+        tables.client = lambda service, region: SimpleNamespace(batch_get_item=refuse)  # type: ignore[method-assign]
+
+    tables.tick = expiring
+    with pytest.raises(OpsError, match=f"reading suspects of {US}, {AP} again: the credentials have expired") as told:
+        tables.judge(["a"])
+    assert told.value.hint.startswith("Sign in again")
+    assert len(tables.asked) == 2
 
 
 def test_judge_when_attempts_are_too_few_is_refused() -> None:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ops.aws import Cloud
 from ops.divergence.replicas import (
     ACCEPTED,
+    INDEXES_DIFFER,
+    TTL_DIFFERS,
     Replica,
     Schema,
     _of_profile,
@@ -182,8 +184,9 @@ def test_agree_when_a_table_is_missing_names_it(account: Cloud) -> None:
 def test_agree_when_keys_differ_is_refused_with_both(account: Cloud, other: str) -> None:
     table(account, US)
     table(account, AP, kinds=other)
-    with pytest.raises(RefusedError, match=rf"key schemas differ.*{US}: pk \(S\), sk \(S\); {AP}: pk \(S\)"):
+    with pytest.raises(RefusedError, match=rf"key schemas differ.*{US}: pk \(S\), sk \(S\); {AP}: pk \(S\)") as refused:
         agree(describe(account, resolve(account, "pair")))
+    assert "-p replicas=REGION/TABLE" in refused.value.hint
 
 
 def test_agree_when_settings_differ_warns_of_each(account: Cloud) -> None:
@@ -199,6 +202,6 @@ def test_agree_when_settings_differ_warns_of_each(account: Cloud) -> None:
     )
     _, warnings = agree(describe(account, resolve(account, "pair")))
     assert warnings == [
-        f"time-to-live attributes differ: {US}: none; {AP}: expires",
-        f"indexes differ: {US}: by-time; {AP}: none",
+        f"time-to-live attributes differ: {US}: none; {AP}: expires. {TTL_DIFFERS}",
+        f"indexes differ: {US}: by-time; {AP}: none. {INDEXES_DIFFER}",
     ]

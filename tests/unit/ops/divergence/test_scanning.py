@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,11 +21,23 @@ from ops.divergence.pace import MOST_SEGMENTS, Pace, segments_for
 from ops.divergence.replicas import Replica, Schema
 from ops.divergence.scanning import scan
 from ops.divergence.survey import Survey
+from ops.divergence.wire import ATTEMPTS
 from ops.errors import InterruptedRunError, OpsError, RefusedError, UsageError
 from ops.stage import Stage
 from sketch import keys
 from sketch.canonical import Checksum, item_digest
-from tests.unit.ops.divergence.loopback import BROKEN, THROTTLE, Fault, Item, Server, Table, item, items, serving
+from tests.unit.ops.divergence.loopback import (
+    BROKEN,
+    EXPIRED,
+    THROTTLE,
+    Fault,
+    Item,
+    Server,
+    Table,
+    item,
+    items,
+    serving,
+)
 
 pytestmark = pytest.mark.enable_socket
 US, AP, EU = "us-east-1", "ap-south-1", "eu-west-1"
@@ -236,8 +249,15 @@ def test_scan_when_too_much_differs_says_about_how_much(serve: Serve, monkeypatc
 def test_scan_through_faults_gives_the_same_answer(serve: Serve) -> None:
     left, right, differing = planted(300)
     kinds: list[Fault] = [THROTTLE, None, BROKEN, None, "reset", None, "truncate", "corrupt", None, None]
+    asked_before = Counter[str]()
+
+    def fault(number: int, asked: Mapping[str, Any]) -> Fault:
+        # No page meets a fault as often as a reader asks for it, however the workers take turns.
+        asked_before[str(asked)] += 1
+        return kinds[number % len(kinds)] if asked_before[str(asked)] < ATTEMPTS else None
+
     with serve(**pair(left, right, page=10)) as (server, run):
-        server.fault = lambda number, asked: kinds[number % len(kinds)]
+        server.fault = fault
         found = run()
     assert suspects(found) == differing
     assert min(found.figures["throttles"].values()) > 0
@@ -273,11 +293,14 @@ def test_scan_killed_and_resumed_at_random_points_gives_the_same_answer(
         else:
             server.fault = lambda number, asked: None
             found = run(checkpoint=path)
+        # Until it is judged, what was read is there.
+        before = len(server.scans)
+        assert run(checkpoint=path).suspects == found.suspects
+        assert len(server.scans) == before
     assert all(f"-p resume={path}" in hint for hint in hints)
     assert suspects(found) == differing
     assert [one.items for one in found.sides] == [299, 299]
     assert [one.checksum for one in found.sides] == [str(Checksum.of(map(item_digest, one))) for one in (left, right)]
-    assert not path.exists()
 
 
 def test_scan_resumed_does_not_read_again_what_was_read(serve: Serve, tmp_path: Path) -> None:
@@ -322,6 +345,20 @@ def test_scan_resumed_as_another_comparison_is_refused(serve: Serve, tmp_path: P
             run(checkpoint=path)
         with pytest.raises(RefusedError, match=r"another comparison: ignore was \[\] and is \['n'\]"):
             run(checkpoint=path, ignore=["n"])
+
+
+def test_scan_whose_credentials_expire_on_the_way_says_so_and_goes_on_with_new_ones(
+    serve: Serve, tmp_path: Path
+) -> None:
+    left, right, differing = planted(300)
+    path = tmp_path / "t.checkpoint"
+    with serve(**pair(left, right, page=5)) as (server, run):
+        server.fault = lambda number, asked: EXPIRED if number >= 40 else None
+        with pytest.raises(OpsError, match=r": the credentials expired while t was read \(ExpiredToken") as stopped:
+            run(checkpoint=path)
+        assert stopped.value.hint == f"Sign in again. To go on from there: the same again with -p resume={path}"
+        server.fault = lambda number, asked: None
+        assert suspects(run(checkpoint=path)) == differing
 
 
 def test_scan_past_its_threshold_of_throttles_stops_and_says_how_to_go_on(serve: Serve, tmp_path: Path) -> None:

@@ -42,11 +42,12 @@ class Workflows:
         self.broken: dict[int, str] = {}
         self.broken_in = list(cloud.stage.regions)
         self.read: list[tuple[str, int]] = []
+        self.refusal = ""  # the code with which every call is refused
         self.held = False  # whether nothing goes on
 
     def answer(self, model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
         asked, region = json.loads(params["body"]), context["client_region"]
-        made = getattr(self, f"_{model.name}")(asked, region)
+        made = self.refusal or getattr(self, f"_{model.name}")(asked, region)
         if isinstance(made, str):
             return SimpleNamespace(status_code=400), {"Error": {"Code": made, "Message": made}, "ResponseMetadata": {}}
         return SimpleNamespace(status_code=200), made
