@@ -1175,7 +1175,7 @@ def test_command_when_one_policy_is_too_large_says_how_to_make_several(
     [
         (
             ["pairty"],
-            r"no 'pairty' with a policy \(did you mean 'parity'\?\); accepted: the runbooks divergence, ",
+            r"no 'pairty' with a policy \(did you mean 'parity'\?\); accepted: the runbooks cost, divergence, ",
             "ops list",
         ),
         (["deploy"], "accepted: the runbooks .*, and the commands drill, edge, send, status, token", "CloudFormation"),
