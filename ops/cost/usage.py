@@ -71,7 +71,7 @@ def collect(
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Usage:
-    """What every region used from ``start`` to ``end`` (default: now); reads only.
+    """What every region used from ``start`` to ``end`` (default: now), widened to CloudWatch's periods; reads only.
 
     Raises:
         UsageError: the range is empty or too old.
@@ -81,6 +81,7 @@ def collect(
     if start >= end:
         raise UsageError(f"start: {start.isoformat()} is not before end, {end.isoformat()}")
     stage, period_s = cloud.stage, metrics.derive_period(start, end, now())
+    start, end = _whole(start, end, period_s, now())
     hours = (end - start).total_seconds() / 3600
 
     def look(region: str) -> tuple[Described, pd.DataFrame]:
@@ -101,6 +102,13 @@ def collect(
     incomplete = [f"{region} {one}" for region, (_, own) in seen.items() for one in own.attrs.get("incomplete", [])]
     unknown = [text for region, (found, own) in seen.items() for text in _unknown(stage, region, found, own)]
     return Usage(stage, start, end, tuple(lines), frame, tuple(incomplete), tuple(unknown))
+
+
+def _whole(start: datetime, end: datetime, period_s: int, now: datetime) -> tuple[datetime, datetime]:
+    """The time that the sums of whole periods stand for: nothing is used after ``now``."""
+    first = int(start.timestamp()) // period_s * period_s
+    last = -(-int(end.timestamp()) // period_s) * period_s
+    return datetime.fromtimestamp(first, UTC), max(min(datetime.fromtimestamp(last, UTC), now), end)
 
 
 def total(frame: pd.DataFrame, resource: str, metric: str) -> float | None:

@@ -219,6 +219,16 @@ def test_rates_of_arm_are_those_of_arm(stage: Stage) -> None:
     assert cost.rates(arm)["duration"].usd == prices.LAMBDA_ARM_GB_SECOND_USD
 
 
+def test_collect_counts_the_hours_that_its_sums_stand_for(collected: Any) -> None:
+    assert collected(NOTHING).hours == 1
+    for start, end in ((NOW - timedelta(hours=40), NOW), (NOW - timedelta(hours=50), NOW - timedelta(hours=10))):
+        odd = timedelta(minutes=2)
+        first, last = usage._whole(start + odd, end - odd, 300, NOW)
+        assert (first, last) == (start, end)
+    # The period under way has nothing of the future.
+    assert usage._whole(START, NOW - timedelta(minutes=1), 3600, NOW) == (START - timedelta(minutes=30), NOW)
+
+
 def test_collect_when_the_range_is_empty_is_refused() -> None:
     with pytest.raises(UsageError, match="is not before end"):
         cost.collect(None, NOW, START)  # type: ignore[arg-type]
