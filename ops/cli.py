@@ -278,6 +278,12 @@ def send(
         Path | None, typer.Option("--out", help="Where a line for each event goes; default: .atoll/sent/.")
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight at once.")] = 16,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", help="Events of a city that go out as one request, at most.")
+    ] = 1,
+    linger_ms: Annotated[
+        float, typer.Option("--linger", metavar="MS", help="How long an event waits for others to go with.")
+    ] = 20.0,
     seed: Annotated[int | None, typer.Option(help="Makes the mix of traffic repeatable.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -286,11 +292,14 @@ def send(
     Example: ops send --count 500 --duplicates 0.2 --from Mumbai --from London --out sent.jsonl
     Example: ops send --again sent.jsonl --region ap-south-1
     Example: ops send --count 10 --client atoll/local/atoll-local-second
+    Example: ops send --count 500 --batch 10 --linger 50
     """
     from ops import send as operation
     from ops import stack, token
     from ops.aws import connect, explained
+    from ops.batching import Aggregation
 
+    aggregation = Aggregation(batch, linger_ms)
     cloud = connect(_enter(stage))
     if again is not None:
         requests = operation.again(again)
@@ -315,10 +324,11 @@ def send(
             requests,
             token.for_stage(cloud, client=client),
             concurrency=concurrency,
+            aggregation=aggregation if batch > 1 else None,
             out=record,
             progress=lambda _: advance(),
         )
-    figures = operation.summary(results)
+    figures = operation.summary(results, aggregation if batch > 1 else None)
     if as_json:
         _print_json(figures)
     else:

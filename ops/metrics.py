@@ -201,7 +201,8 @@ def read(
     period_s: int = 60,
     client: Any = None,
 ) -> pd.DataFrame:
-    """Some series of one region, a row a point, without those that CloudWatch gave in part only; reads only.
+    """Some series of one region, a row a point, without those that CloudWatch gave in part only, which the frame's
+    ``attrs`` name as ``incomplete``; reads only.
 
     Args:
         client: CloudWatch of another account, where the series are not in the run's own.
@@ -211,7 +212,9 @@ def read(
     """
     with explained(f"{region}: reading metrics"):
         window = (*_aligned(start, end, period_s), period_s)
-        return _read(client or cloud.client("cloudwatch", region), region, series, window, time.sleep)[0]
+        frame, partial = _read(client or cloud.client("cloudwatch", region), region, series, window, time.sleep)
+    frame.attrs["incomplete"] = partial
+    return frame
 
 
 def _read(

@@ -25,6 +25,31 @@ STATE_TRANSITION_USD = 0.025 / 1_000
 S3_PUT_USD = 0.005 / 1_000
 # SQS, Lambda, Step Functions and S3 as others quoted them on 2026-11-22.
 
+# What the cost runbook counts besides, as others quoted it on 2026-11-23, but for point-in-time recovery and traces:
+# no page was found that says those two, and they have to be held against AWS's own.
+# A request of up to 512 KB to an HTTP API, the first 300 million a month. https://aws.amazon.com/api-gateway/pricing/
+API_REQUEST_USD = 1.00 / 1_000_000
+# Lambda's duration on arm64. https://aws.amazon.com/lambda/pricing/
+LAMBDA_ARM_GB_SECOND_USD = 0.0000133334
+# What goes into an archive, and what it keeps, a month. https://aws.amazon.com/eventbridge/pricing/
+ARCHIVED_USD_PER_GB = 0.10
+ARCHIVE_USD_PER_GB_MONTH = 0.023
+# Of a table of the Standard class; and of its backups for point-in-time recovery.
+# https://aws.amazon.com/dynamodb/pricing/on-demand/
+TABLE_USD_PER_GB_MONTH = 0.25
+POINT_IN_TIME_USD_PER_GB_MONTH = 0.20
+# Logs of the Standard class, as they come in and as they are kept; a metric of one's own, the first 10,000 of them; a
+# dashboard, the first three are free. https://aws.amazon.com/cloudwatch/pricing/
+LOGS_USD_PER_GB = 0.50
+LOGS_USD_PER_GB_MONTH = 0.03
+METRIC_USD_PER_MONTH = 0.30
+DASHBOARD_USD_PER_MONTH = 3.00
+# A trace recorded, the first 100,000 a month are free. https://aws.amazon.com/xray/pricing/
+TRACE_USD = 5.00 / 1_000_000
+# A customer-managed key, without its use; older key material costs the same again, twice at most.
+# https://aws.amazon.com/kms/pricing/
+KEY_USD_PER_MONTH = 1.00
+
 # https://aws.amazon.com/route53/pricing/ (the first 25 zones; AWS endpoints, of which the first 50 are free)
 HOSTED_ZONE_USD_PER_MONTH = 0.50
 HEALTH_CHECK_USD_PER_MONTH = 0.50

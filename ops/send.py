@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from ops.batching import Aggregation, Aggregator, Ask, attempt_together
 from ops.errors import OpsError, UsageError
-from ops.post import attempt, final, request_for, slug
+from ops.post import Answer, attempt, final, request_for, slug
 from ops.token import Tokens
 
 CITIES = ("Mumbai", "New York", "London", "Singapore", "Sao Paulo", "Sydney")
@@ -28,6 +29,7 @@ NOT_LET_IN = frozenset({401, 403})
 # Longer than a health check and a record's time to live take to lead away from a region that is down.
 RETRY_FOR_S = 60.0
 TIMEOUT_S = 30.0
+SINGLE = "application/cloudevents+json"
 
 
 class Request(NamedTuple):
@@ -118,16 +120,37 @@ class _Patience:
         return False
 
 
-async def _send_one(client: httpx.AsyncClient, url: str, request: Request, tokens: Tokens, patience: _Patience) -> Sent:
+def _asking(
+    client: httpx.AsyncClient, url: str, tokens: Tokens, concurrency: int, aggregation: Aggregation | None
+) -> Ask:
+    """How one event is sent once: alone, or with others of its city."""
+
+    async def headers_for(city: str) -> dict[str, str]:
+        token = tokens.fresh or await asyncio.to_thread(tokens.get)
+        return {"x-atoll-city": city, "authorization": f"Bearer {token}", "content-type": SINGLE}
+
+    async def alone(city: str, body: bytes) -> Answer:
+        return await attempt(client, url, await headers_for(city), body)
+
+    if aggregation is None:
+        return alone
+    places = asyncio.Semaphore(concurrency)
+
+    async def together(city: str, bodies: list[bytes]) -> list[Answer]:
+        async with places:
+            return await attempt_together(client, url, await headers_for(city), bodies)
+
+    return Aggregator(aggregation, together).ask
+
+
+async def _send_one(ask: Ask, request: Request, patience: _Patience) -> Sent:
     source, event_id, city, valid = request
-    headers, body = request_for(source, event_id, valid)
-    headers["x-atoll-city"] = city
+    _, body = request_for(source, event_id, valid)
     started = time.perf_counter()
     attempts = 0
     while True:
         attempts += 1
-        headers["authorization"] = f"Bearer {tokens.fresh or await asyncio.to_thread(tokens.get)}"
-        answer = await attempt(client, url, headers, body)
+        answer = await ask(city, body)
         if final(answer.status):
             patience.given_up = False
             break
@@ -153,20 +176,24 @@ async def _send_all(
     concurrency: int,
     progress: Callable[[Sent], None],
     tokens: Tokens,
+    *,
+    aggregation: Aggregation | None,
 ) -> list[Sent]:
     pending: Iterator[tuple[int, Request]] = iter(enumerate(requests))
     results: dict[int, Sent] = {}
     patience = _Patience()
     # A repeat must not overtake its original by more than the concurrency allows: one shared iterator keeps the order.
     async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=concurrency)) as client:
+        ask = _asking(client, url, tokens, concurrency, aggregation)
 
         async def worker() -> None:
             for index, request in pending:
-                results[index] = await _send_one(client, url, request, tokens, patience)
+                results[index] = await _send_one(ask, request, patience)
                 progress(results[index])
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
+            # Enough events under way to fill every request that may be.
+            for _ in range(concurrency * (aggregation.size if aggregation else 1)):
                 group.create_task(worker())
     return [results[index] for index in sorted(results)]
 
@@ -177,12 +204,14 @@ def send(
     tokens: Tokens,
     *,
     concurrency: int = 16,
+    aggregation: Aggregation | None = None,
     out: Path | None = None,
     progress: Callable[[Sent], None] = lambda _: None,
 ) -> list[Sent]:
     """Send every request to ``<base_url>/events`` and return a line for each, in sending order.
 
-    Each line is also written to ``out`` as it is known, so that an interrupted run leaves the lines it has.
+    With an ``aggregation``, events go out together, and it counts the requests. Each line is also written to ``out``
+    as it is known, so that an interrupted run leaves the lines it has.
 
     Raises:
         UsageError: there is no token to send with, or the API lets none of the events in.
@@ -197,7 +226,9 @@ def send(
             lines.write(json.dumps(asdict(sent)) + "\n")
             progress(sent)
 
-        results = asyncio.run(_send_all(f"{base_url}/events", requests, concurrency, record, tokens))
+        results = asyncio.run(
+            _send_all(f"{base_url}/events", requests, concurrency, record, tokens, aggregation=aggregation)
+        )
     if results and all(sent.status == 0 for sent in results):
         raise OpsError(f"{base_url} gave no answer to any of {len(results)} events", hint="Run: ops status")
     if results and all(sent.status in NOT_LET_IN for sent in results):
@@ -228,12 +259,14 @@ def again(path: Path) -> list[Request]:
     return list(requests.values())
 
 
-def summary(results: Sequence[Sent]) -> dict[str, Any]:
-    """Counts and latencies (ms) of a run."""
+def summary(results: Sequence[Sent], aggregation: Aggregation | None = None) -> dict[str, Any]:
+    """Counts and latencies (ms) of a run. ``requests`` are those that were made, repetitions included."""
+    requests = aggregation.requests if aggregation else sum(sent.attempts for sent in results)
     latencies = sorted(sent.latency_ms for sent in results)
     accepted = [sent for sent in results if sent.accepted]
     return {
         "sent": len(results),
+        "requests": requests,
         "accepted": len(accepted),
         "distinct": len({sent.event_key for sent in accepted}),
         "duplicates": sum(sent.duplicate for sent in accepted),

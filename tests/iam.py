@@ -46,6 +46,7 @@ NO_RESOURCE = {
     "events:ListRules",
     "events:TestEventPattern",
     "lambda:ListEventSourceMappings",
+    "logs:DescribeLogGroups",
     "route53:CreateHealthCheck",
     "route53:CreateHostedZone",
     "route53:ListHealthChecks",

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ops.errors import UsageError
 from ops.parameters import did_you_mean
+from ops.policies.cost import cost
 from ops.policies.destroying import destroy
 from ops.policies.divergence import (
     buckets,
@@ -72,6 +73,7 @@ __all__ = [
 ]
 
 RUNBOOKS: dict[str, tuple[Part, ...]] = {
+    "cost": (opening, stack, metrics, alarms, tables, archives, cost),
     "divergence": (
         opening,
         tables,

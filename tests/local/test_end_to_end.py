@@ -131,7 +131,19 @@ def test_divergence_after_writes_were_lost_names_exactly_them(atoll: Atoll, sent
     assert other.get_item(Key=key[changed], **table)["Item"] == images[changed]
 
 
-@pytest.mark.parametrize("runbook", ["metrics", "parity"])
+def test_send_when_aggregated_accepts_each_event_in_fewer_requests(atoll: Atoll) -> None:
+    out = atoll.directory / "together.jsonl"
+    options = ("--count", "60", "--from", "London", "--batch", "10", "--linger", "200", "--concurrency", "4")
+    figures = atoll.ops("send", *options, "--out", str(out), "--json").json
+
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert (figures["accepted"], figures["failed"]) == (60, 0)
+    assert 6 <= figures["requests"] <= 20
+    assert len({line["event_key"] for line in lines}) == 60
+    atoll.wait_until_quiet()
+
+
+@pytest.mark.parametrize("runbook", ["cost", "metrics", "parity"])
 def test_runbook_on_a_healthy_platform_passes_and_leaves_its_record(
     atoll: Atoll, sent: list[dict[str, Any]], runbook: str
 ) -> None:

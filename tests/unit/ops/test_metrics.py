@@ -282,3 +282,13 @@ def test_golden_signals_when_a_period_is_under_way_leave_it_out_unless_there_is_
     for seconds, shown in ((59, [100, 3]), (61, [100]), (119, [100]), (120, [100, 3])):
         frame.attrs["asked_end"] = (START + timedelta(seconds=seconds)).isoformat()
         assert list(metrics.golden_signals(frame)[0].frame["value"]) == shown
+
+
+def test_read_names_the_series_that_came_in_part_only(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics.time, "sleep", lambda seconds: None)
+    cloudwatch = CloudWatch({("Count", "Sum"): {START: 5.0}})
+    cloudwatch.partial["q1"] = 100
+    series = [Series("api", "AWS/ApiGateway", name, (("ApiId", "a"),), "Sum", "count") for name in ("Count", "5xx")]
+    frame = metrics.read(World(stage, cloudwatch), US, series, START, NOW)  # type: ignore[arg-type]
+    assert frame.attrs["incomplete"] == ["api 5xx Sum"]
+    assert set(frame["metric"]) == {"Count"}

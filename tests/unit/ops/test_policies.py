@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 from ops import (
     aws,
     bucket,
+    cost,
     divergence,
     edge,
     ledger,
@@ -339,6 +340,12 @@ def _metrics(world: World) -> Iterator[None]:
     metrics.collect(world.cloud, datetime.now(UTC) - timedelta(hours=1))
 
 
+def _cost(world: World) -> Iterator[None]:
+    world.provisioned()
+    yield
+    assert cost.bill(cost.collect(world.cloud, datetime.now(UTC) - timedelta(hours=1))).total_usd > 0
+
+
 def _parity(world: World) -> Iterator[None]:
     stage = world.provisioned().with_rules().cloud.stage
     for region in stage.regions:
@@ -626,6 +633,7 @@ def _failover_now(world: World) -> None:
 Way = Callable[[World], Iterator[None]]
 # Each makes its preparations, yields, and then does what the runbook or command does.
 DRY: dict[str, Way] = {
+    "cost": _cost,
     "divergence": _divergence,
     "divergence-repair": _repair,
     "failover": _failover,
@@ -1167,7 +1175,7 @@ def test_command_when_one_policy_is_too_large_says_how_to_make_several(
     [
         (
             ["pairty"],
-            r"no 'pairty' with a policy \(did you mean 'parity'\?\); accepted: the runbooks divergence, ",
+            r"no 'pairty' with a policy \(did you mean 'parity'\?\); accepted: the runbooks cost, divergence, ",
             "ops list",
         ),
         (["deploy"], "accepted: the runbooks .*, and the commands drill, edge, send, status, token", "CloudFormation"),
