@@ -486,6 +486,43 @@ def policy(
     _print_json(several[part - 1] if part else document)
 
 
+@app.command("report", rich_help_panel="Runbooks")
+def report_(
+    suite: Annotated[str, typer.Argument(help="A suite of notebooks/suites.yml.")],
+    stage: StageOption = "local",
+    at_once: Annotated[int, typer.Option(min=0, help="Runbooks side by side; 0: as the suite says.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a suite of runbooks side by side, and write the index of all reports.
+
+    Nothing is changed: runbooks that could make their plan only. Status 1 when a verdict is fail, 3 when a run did not
+    come to its end.
+
+    Example: ops report daily --stage local
+    Example: ops report weekly --stage prod --json
+    """
+    from ops import aws, report
+    from ops.lab import start
+
+    settings = _enter(stage)
+    chosen = report.find(suite)
+    ran = report.run_suite(chosen, settings, aws.connect(settings), at_once=at_once, progress=_say)
+    index = report.write_index()
+    start.refresh(stage)
+    if as_json:
+        _print_json({**ran.record(), "directory": str(ran.directory)})
+    else:
+        for entry in ran.entries:
+            mark = "✔" if entry.verdict == "pass" else "✘"
+            out.print(
+                _plain(f"{mark} {entry.runbook}: {entry.verdict}, {entry.seconds:.1f} s  {entry.why}"), highlight=False
+            )
+        for due in ran.missed:
+            out.print(f"! missed: it was due {due}, and nobody ran it", highlight=False)
+        out.print(f"{ran.title} on {stage}: {ran.verdict}  {index}", highlight=False)
+    raise typer.Exit(ran.exit_status)
+
+
 def _named_values(given: list[str]) -> dict[str, str]:
     """What was given with -p, by name."""
     values: dict[str, str] = {}
@@ -543,8 +580,9 @@ def schedule(
     Example: ops schedule daily --stage prod --as github > .github/workflows/report.yml
     """
     from ops import schedule as schedules
+    from ops.report.suites import find
 
-    table = schedules.timetable(load_stage(stage), schedules.known_suite(suite), cron, time_zone)
+    table = schedules.timetable(load_stage(stage), find(suite).name, cron, time_zone)
     if form is None:
         due = table.next(datetime.now(UTC))
         out.print(f"{suite} of stage {stage}: {table.cron.written} in {table.zone}; next at {due:%Y-%m-%d %H:%M} UTC")

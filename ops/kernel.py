@@ -20,15 +20,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from ops import slowimports
+from ops import forking, slowimports
 from ops.stage import ROOT
 
 with slowimports.hidden():
     import nbformat
     import papermill
     from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import Engine, papermill_engines
@@ -251,6 +252,23 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         return super().process_message(msg, cell, cell_index)
 
 
+class _Forks(LocalProvisioner):
+    """Starts a kernel by a fork of a process that has the libraries loaded, in the place of a new process."""
+
+    words: Path
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        environment = kwargs["env"]
+        server = await loop.run_in_executor(None, forking.server, environment)
+        # Of the command, what the kernel itself takes: its connection file.
+        arguments = cmd[cmd.index("-f") :]
+        forked = await loop.run_in_executor(None, server.fork, arguments, environment, str(kwargs["cwd"]), self.words)
+        self.process = cast("subprocess.Popen[Any]", forked)
+        self.pid = self.pgid = forked.pid
+        return self.connection_info
+
+
 class _Engine(Engine):  # type: ignore[misc]
     """The engine papermill is told to use. The execution is handed through papermill as an engine argument."""
 
@@ -262,13 +280,12 @@ class _Engine(Engine):  # type: ignore[misc]
             manager = AsyncKernelManager(
                 kernel_name=kernel_name, transport="ipc", connection_file=str(directory / "kernel.json")
             )
+            provisioner = _Forks(kernel_id="", kernel_spec=manager.kernel_spec, parent=manager)
             # The kernel's own words (a crash, a lack of memory) are kept to explain its death.
-            with (directory / "kernel.log").open("wb") as log:
-                client = _Client(
-                    nb_man, execution, km=manager, timeout=None, startup_timeout=START_TIMEOUT_S, log=_quiet
-                )
-                start = {"env": dict(execution.environment), "stdout": log, "stderr": log}
-                asyncio.run(client.run_all(directory / "kernel.log", **start))
+            provisioner.words = directory / "kernel.log"
+            manager.provisioner = provisioner
+            client = _Client(nb_man, execution, km=manager, timeout=None, startup_timeout=START_TIMEOUT_S, log=_quiet)
+            asyncio.run(client.run_all(provisioner.words, env=dict(execution.environment)))
 
 
 papermill_engines.register(ENGINE, _Engine)

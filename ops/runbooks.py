@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops import forking
 from ops import parameters as declared
 from ops.errors import (
     EXIT_ERROR,
@@ -176,6 +177,8 @@ def run(
     values = {p.name: values.get(p.name, p.default) for p in runbook.parameters}
 
     directory = new_run_directory(stage.stage, runbook.name, root)
+    # What the kernel needs is loaded while the runner loads what it needs itself.
+    forking.server(os.environ, forking.modules_of([runbook.path]))
     # Imported here: it takes a while, and `ops list` has no need of it.
     from ops import kernel
 

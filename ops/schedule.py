@@ -14,12 +14,10 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from ops.cron import Cron
 from ops.errors import UsageError
-from ops.parameters import did_you_mean
 from ops.stage import ROOT, ScheduledSuite, Stage
 
 # A report may begin so much later than it was due and still be that one: it is tried again, or waits for another.
@@ -201,18 +199,3 @@ def _words(said: Callable[[], str]) -> str:
         raise UsageError(
             f"--cron: {error}", hint="Ask for other times with --cron, or let AWS do it: schedule in the stage file."
         ) from error
-
-
-def known_suite(name: str) -> str:
-    """The name, if it is a suite's.
-
-    Raises:
-        UsageError: there is none; the message lists those there are.
-    """
-    names = list(yaml.safe_load((ROOT / "notebooks" / "suites.yml").read_text(encoding="utf-8")))
-    if name not in names:
-        raise UsageError(
-            f"suite: there is no {name!r}{did_you_mean(name, names)}; accepted: {', '.join(names) or 'none'}",
-            hint="Suites are declared in notebooks/suites.yml.",
-        )
-    return name

@@ -11,11 +11,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from ops.policies import grants
 from ops.policies.documents import Document, Statement, document_of, parts
-from ops.stage import ROOT, STAGES_DIR, Stage, load_stage
+from ops.report.suites import find
+from ops.stage import STAGES_DIR, Stage, load_stage
 
 ACCOUNT = "${AWS::AccountId}"
 
@@ -33,9 +32,8 @@ def documents(stage: Stage, runbooks: Iterable[str], account: str = ACCOUNT) -> 
 
 def scheduled(stage: Stage) -> list[str]:
     """The runbooks of the suites that the stage schedules, each once."""
-    suites = yaml.safe_load((ROOT / "notebooks" / "suites.yml").read_text(encoding="utf-8"))
     named = stage.schedule.suites if stage.schedule else {}
-    return list(dict.fromkeys(entry["runbook"] for suite in named for entry in suites[suite]["runbooks"]))
+    return list(dict.fromkeys(task.runbook for suite in named for task in find(suite).runbooks))
 
 
 if __name__ == "__main__":

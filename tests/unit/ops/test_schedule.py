@@ -110,8 +110,3 @@ def test_schedule_when_only_aws_has_words_for_it_says_so(write: object) -> None:
     with pytest.raises(UsageError, match="has no L, W or #") as refused:
         write(table)
     assert "--cron" in refused.value.hint
-
-
-def test_known_suite_when_there_is_none_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'dayly'.*accepted: .*daily"):
-        schedule.known_suite("dayly")
