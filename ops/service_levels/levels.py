@@ -1,9 +1,9 @@
 """What each region, and all of them together, attained of each objective.
 
 Availability counts requests: one is bad that was answered 5xx. CloudWatch keeps percentiles and not how many were
-slower than a threshold, so latency and freshness count periods that had traffic: one is bad whose p99 was over the threshold
-(of freshness also one whose oldest message waited longer, because what is never stored has no latency). A gap is
-neither good nor bad.
+slower than a threshold, so latency and freshness count periods that had traffic: one is bad whose p99 was over the
+threshold (of freshness also one whose oldest message waited longer, because what is never stored has no latency). A
+gap is neither good nor bad.
 """
 
 from __future__ import annotations
