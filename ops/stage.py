@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -434,6 +435,38 @@ class ScheduleSettings(_Section):
     timeout_minutes: int = Field(default=60, ge=5, le=480, description="of one report, with installing the project")
 
 
+class Objective(_Section):
+    """What share is to be good over ``window_days``; over ``threshold_ms`` is bad (availability has none)."""
+
+    objective: float = Field(ge=0.5, lt=1)
+    window_days: int = Field(default=30, ge=1, le=90)
+    threshold_ms: int = Field(default=0, ge=0, le=3_600_000)
+
+    @property
+    def window(self) -> timedelta:
+        return timedelta(days=self.window_days)
+
+
+class ServiceLevelSettings(_Section):
+    """What the platform promises: docs/service-levels.md."""
+
+    availability: Objective
+    latency: Objective
+    freshness: Objective
+    min_events: int = Field(default=100, ge=1, description="requests in a window below which it is not judged")
+
+    @model_validator(mode="after")
+    def _times_have_thresholds(self) -> ServiceLevelSettings:
+        for name in ("latency", "freshness"):
+            if not getattr(self, name).threshold_ms:
+                raise ValueError(f"{name}: threshold_ms: it is needed, in milliseconds")
+        return self
+
+    @property
+    def objectives(self) -> tuple[tuple[str, Objective], ...]:
+        return (("availability", self.availability), ("latency", self.latency), ("freshness", self.freshness))
+
+
 class LocalCloudSettings(_Section):
     """Present only in a stage that runs on the local cloud (``ops up``)."""
 
@@ -469,6 +502,7 @@ class Stage(_Section):
     recovery: RecoverySettings
     divergence: DivergenceSettings = NO_FLEET
     schedule: ScheduleSettings | None = None
+    service_levels: ServiceLevelSettings | None = None
     api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] | None = None
     local_cloud: LocalCloudSettings | None = None
 
