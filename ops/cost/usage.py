@@ -92,8 +92,7 @@ def collect(
         return found, metrics.read(cloud, region, series, start, end, period_s=period_s)
 
     seen = each(stage.regions, look)
-    frames = [frame for _, frame in seen.values() if len(frame)]
-    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=metrics.COLUMNS)
+    frame = metrics.together(frame for _, frame in seen.values())
     frame.attrs["period_s"] = period_s
     lines = [one for region, (found, own) in seen.items() for one in _region(stage, region, found, own, period_s)]
     lines += [one for region, (found, _) in seen.items() for one in _standing(stage, region, found, hours)]
@@ -210,7 +209,8 @@ def _standing(stage: Stage, region: str, found: Described, hours: float) -> Iter
 
 
 def _own_metrics(stage: Stage) -> int:
-    own: set[Any] = {(one.metric, one.dimensions) for one in metrics.catalogue(stage, None) if one.namespace == "Atoll"}
+    every = metrics.catalogue(stage, None, stage.home_region)
+    own: set[Any] = {(one.metric, one.dimensions) for one in every if one.namespace == "Atoll"}
     return len(own)
 
 

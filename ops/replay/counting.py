@@ -119,8 +119,7 @@ def count_archived(cloud: Cloud, archive: Archive, window: Window, now: datetime
     Raises:
         OpsError: CloudWatch could not be asked.
     """
-    age = now - window[0]
-    period_s = next((period for limit, period in metrics.RETENTION if age <= limit), None)
+    period_s = metrics.finest_s(now - window[0])
     if period_s is None:
         return None
     rule = ("RuleName", MANAGED_RULE.format(archive=archive.name))
