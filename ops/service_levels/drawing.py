@@ -1,0 +1,122 @@
+"""Two drawings: how fast the budget burnt in each window over time, against the limits, and what was left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ops import charts
+from ops.charts import Panel, Panels
+from ops.service_levels import windows
+from ops.service_levels.asking import COARSE_S, chart_span, floored
+from ops.service_levels.counting import Counts, count
+from ops.stage import Objective, Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# More points of a line than this no small chart shows.
+POINTS = 240
+LIMIT = "limit"
+
+
+def burn_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime) -> Panels:
+    """A small chart for each pair of windows of each level: a line a region, that of the long window the stronger, and
+    the rate at which the pair speaks when both are above it. A window without an event is a gap."""
+    shown = []
+    for name, objective, counts in _each(fine, coarse, stage, now):
+        moments = _moments(counts, chart_span(objective))
+        for pair in windows.pairs(objective.window, counts.period_s):
+            long, short = windows.text(pair.long), windows.text(pair.short)
+            rows: list[dict[str, Any]] = [
+                {"time": moment, "region": region, "value": rate, "window": text}
+                for length, text in ((pair.long, long), (pair.short, short))
+                for region in stage.regions
+                for moment, rate in _burns(counts, region, length, moments, objective)
+            ]
+            if rows:
+                edges = sorted({min(moments), max(moments)})
+                rows += [{"time": edge, "region": LIMIT, "value": pair.rate, "window": long} for edge in edges]
+            title = f"{name.capitalize()}: {pair.verdict} at {pair.rate:g} in {long} and {short}"
+            shown.append(Panel(title, rows, "times the budget", "window", empty="nothing was counted"))
+    return charts.panels(shown, x="time", y="value", colour="region")
+
+
+def budget_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime) -> Panels:
+    """A small chart for each level: a line a region, from all of the budget of its window down to what is left of it
+    now; below zero it is overspent."""
+    shown = []
+    for name, objective, counts in _each(fine, coarse, stage, now):
+        moments = _moments(counts, objective.window)
+        start = floored(counts.end - objective.window, COARSE_S)
+        rows: list[dict[str, Any]] = [
+            {"time": moment, "region": region, "value": 100 * left}
+            for region in stage.regions
+            for moment, left in _left(counts, region, start, moments, objective)
+        ]
+        if any(row["value"] < 0 for row in rows):
+            rows += [{"time": edge, "region": LIMIT, "value": 0.0} for edge in sorted({min(moments), max(moments)})]
+        title = f"{name.capitalize()}: budget left of {windows.text(objective.window)}"
+        shown.append(Panel(title, rows, "%", empty="nothing was counted"))
+    return charts.panels(shown, x="time", y="value", colour="region")
+
+
+def _each(
+    fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime
+) -> Iterator[tuple[str, Objective, Counts]]:
+    settings = stage.service_levels
+    if settings is None:
+        return
+    for name, objective in settings.objectives:
+        yield name, objective, count(fine, coarse, name, settings, now)
+
+
+def _moments(counts: Counts, span: timedelta) -> list[datetime]:
+    """The ends of steps over ``span``, or over the data where they begin later; the last is the end of the data."""
+    first = counts.first(tuple(counts.rows["region"].unique()))
+    begin = counts.end - span if first is None else max(counts.end - span, first)
+    period = timedelta(seconds=counts.period_s)
+    periods = max(1, -(-(counts.end - begin) // period))
+    step = period * -(-periods // POINTS)
+    return [counts.end - n * step for n in reversed(range(periods * period // step))]
+
+
+def _burns(
+    counts: Counts, region: str, length: timedelta, moments: list[datetime], objective: Objective
+) -> Iterator[tuple[datetime, float | None]]:
+    """The burn rate of the window that ends at each of the moments; None where it has no event."""
+    times, bad, total = _sums(counts, region)
+    if not total[-1]:
+        return
+    for moment, first, last in zip(
+        moments, _places(times, [one - length for one in moments]), _places(times, moments), strict=True
+    ):
+        events = total[last] - total[first]
+        wrong = min(events, max(0.0, bad[last] - bad[first]))
+        yield moment, wrong / events / (1 - objective.objective) if events else None
+
+
+def _left(
+    counts: Counts, region: str, start: datetime, moments: list[datetime], objective: Objective
+) -> Iterator[tuple[datetime, float]]:
+    """The share of the budget that was left at each of the moments, of what the window's events allow."""
+    times, bad, total = _sums(counts, region)
+    first = _places(times, [start])[0]
+    allowed = (total[-1] - total[first]) * (1 - objective.objective)
+    for moment, last in zip(moments, _places(times, moments), strict=True) if allowed else ():
+        wrong = min(total[-1] - total[first], max(0.0, bad[last] - bad[first]))
+        yield moment, 1 - wrong / allowed
+
+
+def _sums(counts: Counts, region: str) -> tuple[pd.Series, list[float], list[float]]:
+    """The times of a region's rows, and how many were bad, and how many there were, before each and in all."""
+    own = counts.rows[counts.rows["region"] == region].sort_values("time")
+    return own["time"], [0.0, *own["bad"].cumsum()], [0.0, *own["total"].cumsum()]
+
+
+def _places(times: pd.Series, moments: list[datetime]) -> Any:
+    """How many of the times are before each of the moments."""
+    import pandas as pd
+
+    return times.searchsorted(pd.DatetimeIndex(moments), side="left")
