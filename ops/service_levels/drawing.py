@@ -17,29 +17,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # More points of a line than this no small chart shows.
-POINTS = 240
+POINTS = 144
 LIMIT = "limit"
 
 
 def burn_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime) -> Panels:
-    """A small chart for each pair of windows of each level: a line a region, that of the long window the stronger, and
-    the rate at which the pair speaks when both are above it. A window without an event is a gap."""
+    """A small chart for each pair of windows of each level: a line a region, the slower burn of the two windows, and
+    the limit, from which on the pair speaks. A gap is a window without an event."""
     shown = []
     for name, objective, counts in _each(fine, coarse, stage, now):
         moments = _moments(counts, chart_span(objective))
         for pair in windows.pairs(objective.window, counts.period_s):
-            long, short = windows.text(pair.long), windows.text(pair.short)
             rows: list[dict[str, Any]] = [
-                {"time": moment, "region": region, "value": rate, "window": text}
-                for length, text in ((pair.long, long), (pair.short, short))
+                {"time": moment, "region": region, "value": rate}
                 for region in stage.regions
-                for moment, rate in _burns(counts, region, length, moments, objective)
+                for moment, rate in _burns(counts, region, pair, moments, objective)
             ]
             if rows:
-                edges = sorted({min(moments), max(moments)})
-                rows += [{"time": edge, "region": LIMIT, "value": pair.rate, "window": long} for edge in edges]
-            title = f"{name.capitalize()}: {pair.verdict} at {pair.rate:g} in {long} and {short}"
-            shown.append(Panel(title, rows, "times the budget", "window", empty="nothing was counted"))
+                rows += [{"time": edge, "region": LIMIT, "value": pair.rate} for edge in _edges(moments)]
+            title = f"{name.capitalize()}: {pair.verdict}, {windows.text(pair.long)} and {windows.text(pair.short)}"
+            shown.append(Panel(title, rows, "times the budget", empty="nothing was counted"))
     return charts.panels(shown, x="time", y="value", colour="region")
 
 
@@ -56,7 +53,7 @@ def budget_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: da
             for moment, left in _left(counts, region, start, moments, objective)
         ]
         if any(row["value"] < 0 for row in rows):
-            rows += [{"time": edge, "region": LIMIT, "value": 0.0} for edge in sorted({min(moments), max(moments)})]
+            rows += [{"time": edge, "region": LIMIT, "value": 0.0} for edge in _edges(moments)]
         title = f"{name.capitalize()}: budget left of {windows.text(objective.window)}"
         shown.append(Panel(title, rows, "%", empty="nothing was counted"))
     return charts.panels(shown, x="time", y="value", colour="region")
@@ -82,19 +79,25 @@ def _moments(counts: Counts, span: timedelta) -> list[datetime]:
     return [counts.end - n * step for n in reversed(range(periods * period // step))]
 
 
+def _edges(moments: list[datetime]) -> list[datetime]:
+    """Where a straight line begins and ends."""
+    return sorted({min(moments), max(moments)})
+
+
 def _burns(
-    counts: Counts, region: str, length: timedelta, moments: list[datetime], objective: Objective
+    counts: Counts, region: str, pair: windows.Pair, moments: list[datetime], objective: Objective
 ) -> Iterator[tuple[datetime, float | None]]:
-    """The burn rate of the window that ends at each of the moments; None where it has no event."""
+    """The slower burn of the two windows that end at each of the moments; None where one of them has no event."""
     times, bad, total = _sums(counts, region)
     if not total[-1]:
         return
-    for moment, first, last in zip(
-        moments, _places(times, [one - length for one in moments]), _places(times, moments), strict=True
-    ):
-        events = total[last] - total[first]
-        wrong = min(events, max(0.0, bad[last] - bad[first]))
-        yield moment, wrong / events / (1 - objective.objective) if events else None
+    lasts = _places(times, moments)
+    firsts = [_places(times, [moment - length for moment in moments]) for length in (pair.long, pair.short)]
+    for moment, last, *begins in zip(moments, lasts, *firsts, strict=True):
+        events = [total[last] - total[first] for first in begins]
+        wrong = [min(e, max(0.0, bad[last] - bad[first])) for e, first in zip(events, begins, strict=True)]
+        rates = [w / e / (1 - objective.objective) for w, e in zip(wrong, events, strict=True) if e]
+        yield moment, min(rates) if len(rates) == len(events) else None
 
 
 def _left(
