@@ -35,8 +35,9 @@ def burn_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: date
             ]
             if rows:
                 rows += [{"time": edge, "region": LIMIT, "value": pair.rate} for edge in _edges(moments)]
-            title = f"{name.capitalize()}: {pair.verdict}, {windows.text(pair.long)} and {windows.text(pair.short)}"
-            shown.append(Panel(title, rows, "times the budget", empty="nothing was counted"))
+            lengths = f"{windows.text(pair.long)} and {windows.text(pair.short)}"
+            title = f"{name.capitalize()} burn, {lengths}: {pair.verdict}"
+            shown.append(Panel(title, rows, "times", empty="nothing was counted"))
     return charts.panels(shown, x="time", y="value", colour="region")
 
 

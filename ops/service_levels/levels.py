@@ -119,15 +119,15 @@ def _pair(asked: _Asked, pair: windows.Pair) -> _Spoken:
     rate, rate_short = asked.burn(pair.long), asked.burn(pair.short)
     burn = {long: rate, short: rate_short}
     if total < asked.min_events:
-        return _Spoken("ok", f"{long}: not judged, {total} of at least {asked.min_events}", burn)
+        return _Spoken("ok", f"{long}: not judged, {total:,} of at least {asked.min_events}", burn)
     few = windows.fewest(total, asked.budget, pair.rate)
     if few > total:
-        return _Spoken("ok", f"{long}: {total} are too few to tell from chance", burn)
+        return _Spoken("ok", f"{long}: {total:,} are too few to tell from chance", burn)
     if bad < few or rate is None or rate_short is None or rate_short < pair.rate - 1e-9:
         over = f", and in {short} {rate_short:.1f} times" if bad >= few and rate_short is not None else ""
-        return _Spoken("ok", f"{long}: {bad} bad of {total}{over}; {few} would {pair.verdict}", burn, few)
+        return _Spoken("ok", f"{long}: {bad:,} bad of {total:,}{over}; {few:,} would {pair.verdict}", burn, few)
     limit = f"limit {pair.rate:g}; in {short} {rate_short:.1f}"
-    said = f"{pair.verdict}: {long} burns {rate:.1f} times its budget ({limit}), {bad} bad of {total}"
+    said = f"{pair.verdict}: {long} burns {rate:.1f} times its budget ({limit}), {bad:,} bad of {total:,}"
     return _Spoken(pair.verdict, said, burn, few)
 
 

@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 _ORDER = {"page": 0, "ticket": 1, "ok": 2}
 
 
+def _worst_first(levels: Sequence[Level]) -> list[Level]:
+    """What speaks first, and of that the regions before all of them together."""
+    return sorted(levels, key=lambda one: (_ORDER[one.verdict], one.complete, one.region == ALL))
+
+
 def frame(levels: Sequence[Level]) -> pd.DataFrame:
-    """A row a level, what speaks first; shares in percent, burn rates in columns ``burn_<window>``."""
+    """A row a level, what speaks first; burn rates in columns ``burn_<window>``. Why is in the checks."""
     import pandas as pd
 
     rows = []
-    for one in sorted(levels, key=lambda one: _ORDER[one.verdict]):
+    for one in _worst_first(levels):
         rows.append(
             {
                 "level": one.name,
@@ -34,15 +39,21 @@ def frame(levels: Sequence[Level]) -> pd.DataFrame:
                 "page_at": one.page_at,
                 "covered_days": round(one.covered.total_seconds() / 86_400, 3),
                 "window_days": one.window.total_seconds() / 86_400,
-                "why": one.why,
             }
         )
     return pd.DataFrame(rows)
 
 
 def checks(levels: Sequence[Level]) -> list[Check]:
-    """A check a level: a ticket, a page or data in part fail it; its name has the region, its detail the counts."""
-    return [Check(f"{one.name} {one.region}", one.verdict == "ok" and one.complete, one.why) for one in levels]
+    """A check a level, what speaks first: a ticket, a page or data in part fail it; its detail has the counts."""
+    return [
+        Check(
+            f"{one.name} {'of all regions' if one.region == ALL else f'in {one.region}'}",
+            one.verdict == "ok" and one.complete,
+            one.why,
+        )
+        for one in _worst_first(levels)
+    ]
 
 
 def figures(levels: Sequence[Level]) -> dict[str, Any]:

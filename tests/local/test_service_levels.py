@@ -75,7 +75,7 @@ def test_region_whose_store_fails_is_named_and_burns_as_what_was_sent_says(atoll
         assert fresh["all"].burn["1h"] == pytest.approx(0.4 / 0.01)
         assert fresh["all"].budget_left == pytest.approx(1 - 0.4 / 0.01)
         failed = [check.name for check in service_levels.checks(list(found.values())) if not check.ok]
-        assert failed == ["freshness all", f"freshness {REGION}"]
+        assert failed == [f"freshness in {REGION}", "freshness of all regions"]
         # The API answered all of them, and in time.
         assert found["availability", REGION].total >= BROKEN
         assert found["availability", "all"].bad == 0

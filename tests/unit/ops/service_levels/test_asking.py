@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ops import metrics, service_levels
+from ops import service_levels, stack
 from ops.errors import UsageError
 from ops.service_levels import asking
-from ops.stack import Stack
 from tests.unit.ops.service_levels.given import HOME, NOW, OTHER, STAGE
-from tests.unit.ops.test_metrics import CloudWatch
+
+
+class CloudWatch:
+    """Answers GetMetricData from points by (metric, statistic); ``partial`` never gives all of the first query."""
+
+    def __init__(self, points):
+        self.points = points
+        self.partial = False
+        self.requests = []
+
+    def get_metric_data(self, **request):
+        self.requests.append(request)
+        results = []
+        for query in request["MetricDataQueries"]:
+            stat = query["MetricStat"]
+            found = self.points.get((stat["Metric"]["MetricName"], stat["Stat"]), {})
+            status = "PartialData" if self.partial and query["Id"].endswith("0") else "Complete"
+            results.append(
+                {"Id": query["Id"], "Timestamps": list(found), "Values": list(found.values()), "StatusCode": status}
+            )
+        return {"MetricDataResults": results}
 
 
 class World:
@@ -27,9 +47,10 @@ class World:
 
 @pytest.fixture(autouse=True)
 def stacks(monkeypatch):
-    monkeypatch.setattr(
-        metrics.stack, "read", lambda cloud, region: Stack("CREATE_COMPLETE", {"ApiId": f"api-{region}"})
-    )
+    def read(cloud, region):
+        return stack.Stack("CREATE_COMPLETE", {"ApiId": f"api-{region}"})
+
+    monkeypatch.setattr(stack, "read", read)
 
 
 def test_collect_asks_once_a_period_and_region_for_what_levels_need():
@@ -79,9 +100,9 @@ def test_collected_frames_are_evaluated():
 
 
 def test_what_came_in_part_is_named_with_its_region(monkeypatch):
-    monkeypatch.setattr(metrics.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     broken = CloudWatch({})
-    broken.partial = {"q0": 99}
+    broken.partial = True
     fine, _ = service_levels.collect(World(**{HOME: broken, OTHER: CloudWatch({})}), NOW)
     assert [one.split(" ")[0] for one in fine.attrs["incomplete"]] == [HOME]
 

@@ -45,12 +45,12 @@ def test_burn_chart_ends_at_the_burn_of_the_level_and_shows_the_limit():
     drawn = service_levels.burn_chart(FINE, hours(), STAGE, NOW)
     titles = [chart.title for chart in drawn.charts]
     assert titles[:3] == [
-        "Availability: page, 1h and 5m",
-        "Availability: page, 6h and 30m",
-        "Availability: ticket, 3d and 6h",
+        "Availability burn, 1h and 5m: page",
+        "Availability burn, 6h and 30m: page",
+        "Availability burn, 3d and 6h: ticket",
     ]
     first, second = drawn.charts[:2]
-    assert first.note == "times the budget"
+    assert first.note == "times"
     assert set(rows(first, "limit").values()) == {14.4}
     burnt = rows(first, HOME)
     # 120 of the last hour's 600; 120 of six hours' 3,600; half of the hour at half past eleven, and then all of 5 min.

@@ -51,7 +51,7 @@ def test_burn_when_one_region_fails_is_as_by_hand():
     # Of both: 120 of 1,200 burn 10 times: under 14.4 in an hour, over 6 in six.
     assert both.burn["1h"] == pytest.approx(10)
     assert both.verdict == "page"
-    assert both.why.startswith("page: 6h burns 10.0 times its budget (limit 6; in 30m 10.0), 120 bad of 1200")
+    assert both.why.startswith("page: 6h burns 10.0 times its budget (limit 6; in 30m 10.0), 120 bad of 1,200")
 
 
 def test_page_when_errors_are_over_is_not_given():
@@ -156,7 +156,9 @@ def test_nothing_counted_is_said():
 def test_data_in_part_fail_the_check_of_their_region():
     fine = frame([*requests(HOME, 0), *requests(OTHER, 0)], incomplete=[f"{HOME} api Count Sum"])
     failed = {check.name for check in service_levels.checks(evaluate(fine)) if not check.ok}
-    assert failed == {f"{name} {region}" for name, _ in SETTINGS.objectives for region in ("all", HOME)}
+    assert failed == {
+        f"{name} {where}" for name, _ in SETTINGS.objectives for where in ("of all regions", f"in {HOME}")
+    }
     assert f"in part only: {HOME} api Count Sum" in level("availability", HOME, fine).why
 
 
@@ -228,7 +230,7 @@ def test_freshness_longer_than_a_period_waits_for_as_many():
 def test_a_page_fails_its_check_and_names_the_region():
     levels = evaluate(frame([*requests(HOME, 2), *requests(OTHER, 0)]))
     failed = [check.name for check in service_levels.checks(levels) if not check.ok]
-    assert failed == ["availability all", f"availability {HOME}"]
+    assert failed == [f"availability in {HOME}", "availability of all regions"]
     assert service_levels.figures(levels) == {
         "service_levels_paging": 2,
         "service_levels_ticketing": 0,
@@ -238,7 +240,8 @@ def test_a_page_fails_its_check_and_names_the_region():
     table = service_levels.frame(levels)
     assert list(table["verdict"][:3]) == ["page", "page", "ok"]
     assert len(table) == 9
-    assert table["burn_1h"][1] == pytest.approx(20)
+    assert list(table["region"][:2]) == [HOME, "all"]
+    assert list(table["burn_1h"][:2]) == pytest.approx([20, 10])
 
 
 def test_stage_without_service_levels_has_none():
