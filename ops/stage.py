@@ -453,13 +453,19 @@ class ServiceLevelSettings(_Section):
     availability: Objective
     latency: Objective
     freshness: Objective
-    min_events: int = Field(default=100, ge=1, description="requests in a window below which it is not judged")
+    min_events: int = Field(default=100, ge=1, description="events in a window below which it is not judged")
+    period_s: Literal[10, 30, 60] = Field(default=60, description="of the fine data; AWS services publish each minute")
+    settle_s: int = Field(
+        default=120, ge=0, le=900, description="how long after its end CloudWatch may still add to a period"
+    )
 
     @model_validator(mode="after")
     def _times_have_thresholds(self) -> ServiceLevelSettings:
         for name in ("latency", "freshness"):
             if not getattr(self, name).threshold_ms:
                 raise ValueError(f"{name}: threshold_ms: it is needed, in milliseconds")
+        if self.availability.threshold_ms:
+            raise ValueError("availability: threshold_ms: it has none; what is slow is of latency")
         return self
 
     @property

@@ -1,5 +1,23 @@
-"""Service levels of the stage file, from the metrics frame: error budget left, burn rates, and page, ticket or ok."""
+"""Service levels of the stage file, from CloudWatch's counts: error budget left, burn rates, and page, ticket or ok.
 
-from ops.service_levels.levels import Level, checks, evaluate, figures, frame, needed_range
+fine, coarse = service_levels.collect(cloud, now)
+levels = service_levels.evaluate(fine, coarse, cloud.stage, now)
+"""
 
-__all__ = ["Level", "checks", "evaluate", "figures", "frame", "needed_range"]
+from ops.service_levels.asking import collect, series
+from ops.service_levels.drawing import budget_chart, burn_chart
+from ops.service_levels.levels import ALL, Level, evaluate
+from ops.service_levels.showing import checks, figures, frame
+
+__all__ = [
+    "ALL",
+    "Level",
+    "budget_chart",
+    "burn_chart",
+    "checks",
+    "collect",
+    "evaluate",
+    "figures",
+    "frame",
+    "series",
+]

@@ -1,32 +1,34 @@
-"""What each region, and all of them together, attained of each objective.
-
-Availability counts requests: one is bad that was answered 5xx. CloudWatch keeps percentiles and not how many were
-slower than a threshold, so latency and freshness count periods that had traffic: one is bad whose p99 was over the
-threshold (of freshness also one whose oldest message waited longer, because what is never stored has no latency). A
-gap is neither good nor bad.
-"""
+"""What each region, and all of them together, attained of each objective, and whether someone has to know now."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from ops.metrics import select
-from ops.record import Check
+from ops.errors import UsageError
 from ops.service_levels import windows
+from ops.service_levels.asking import COARSE_S, floored
+from ops.service_levels.counting import Counts, count
 from ops.stage import Objective, Stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ALL = "all"
+Verdict = Literal["page", "ticket", "ok"]
 
 
 @dataclass(frozen=True)
 class Level:
-    """One objective in one region. ``attained`` and ``budget_left`` are shares, None where nothing was counted."""
+    """One objective in one region.
+
+    ``attained`` and ``budget_left`` are shares, None where nothing was counted; both are of ``covered``, the stretch at
+    the end of ``window`` that has data. ``burn`` has a rate for each window. ``page_at`` is how few bad ones would page
+    in the shortest window of a page that has enough events; None where no number of them would. ``complete`` is False
+    where CloudWatch gave a series in part only.
+    """
 
     name: str
     region: str
@@ -37,128 +39,135 @@ class Level:
     attained: float | None
     budget_left: float | None
     burn: dict[str, float | None]
-    verdict: Literal["page", "ticket", "ok"]
+    verdict: Verdict
     why: str
+    window: timedelta
+    covered: timedelta
+    page_at: int | None
+    complete: bool
 
 
-def needed_range(stage: Stage) -> timedelta:
-    """How far back the frame has to reach for every objective."""
-    settings = stage.service_levels
-    return max((one.window for _, one in settings.objectives), default=timedelta(0)) if settings else timedelta(0)
+def evaluate(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime) -> list[Level]:
+    """Each objective of the stage file, of all regions together and of each, as of ``now`` (with a time zone).
 
+    ``fine`` and ``coarse`` are what :func:`collect` returns. A stage without service levels has none.
 
-def evaluate(frame: pd.DataFrame, stage: Stage, now: datetime) -> list[Level]:
-    """Each objective of the stage file, of all regions and of each, as of ``now`` (with a time zone)."""
+    Raises:
+        UsageError: ``now`` has no time zone, or the frames don't say what was asked for.
+    """
     settings = stage.service_levels
     if settings is None:
         return []
-    period_s = int(frame.attrs.get("period_s", 60))
-    first = datetime.fromisoformat(frame.attrs["start"]) if "start" in frame.attrs else None
+    if now.tzinfo is None:
+        raise UsageError("now: it needs a time zone, for example datetime.now(UTC)")
+    for title, one in (("fine", fine), ("coarse", coarse)):
+        if missing := {"period_s", "start"} - set(one.attrs):
+            raise UsageError(f"{title}: its attrs lack {', '.join(sorted(missing))}; take what collect returns")
+    partial = [*fine.attrs.get("incomplete", []), *coarse.attrs.get("incomplete", [])]
     found: list[Level] = []
     for name, objective in settings.objectives:
-        counts = _counts(frame, name, objective)
+        counts = count(fine, coarse, name, settings, now)
         for region in (ALL, *stage.regions):
-            own = counts if region == ALL else counts[counts["region"] == region]
-            found.append(_level(name, region, objective, own, (now, first, period_s), min_events=settings.min_events))
+            regions = tuple(stage.regions) if region == ALL else (region,)
+            lacking = [one for one in partial if one.split(" ", 1)[0] in regions]
+            found.append(_level(_Asked(name, region, regions, objective, counts, settings.min_events), lacking))
     return found
 
 
-def _counts(frame: pd.DataFrame, name: str, objective: Objective) -> pd.DataFrame:
-    """``time, region, total, bad``: a row a period that had traffic."""
-    keys = ["time", "region"]
-    if name == "availability":
-        total = select(frame, "api", "Count", "Sum").set_index(keys)["value"]
-        bad = select(frame, "api", "5xx", "Sum").set_index(keys)["value"]
-        counts = total.to_frame("total").join(bad.rename("bad")).fillna({"bad": 0.0})
-        return counts[counts["total"] > 0].reset_index()
-    resource, metric = ("api", "Latency") if name == "latency" else ("service/store", "EndToEndLatency")
-    bad = select(frame, resource, metric, "p99").set_index(keys)["value"] > objective.threshold_ms
-    if name == "freshness":
-        age = select(frame, "queue/store", "ApproximateAgeOfOldestMessage", "Maximum").set_index(keys)["value"]
-        late = age[age * 1000 > objective.threshold_ms] > 0
-        bad = bad.reindex(bad.index.union(late.index), fill_value=False)
-        bad.loc[late.index] = True
-    return bad.astype(float).to_frame("bad").assign(total=1.0).reset_index()
+@dataclass(frozen=True)
+class _Asked:
+    """One objective in one region, or in all ``regions``, with the counts of all."""
+
+    name: str
+    region: str
+    regions: tuple[str, ...]
+    objective: Objective
+    counts: Counts
+    min_events: int
+
+    @property
+    def budget(self) -> float:
+        """The share that may be bad."""
+        return 1 - self.objective.objective
+
+    def since(self, start: datetime) -> tuple[int, int]:
+        """How many were bad, and of how many; of regions together what those of each add up to."""
+        found = [self.counts.since(start, one) for one in self.regions]
+        return sum(bad for bad, _ in found), sum(total for _, total in found)
+
+    def burn(self, length: timedelta) -> float | None:
+        bad, total = self.since(self.counts.end - length)
+        return bad / total / self.budget if total else None
 
 
-def _level(
-    name: str,
-    region: str,
-    objective: Objective,
-    counts: pd.DataFrame,
-    span: tuple[datetime, datetime | None, int],
-    *,
-    min_events: int,
-) -> Level:
-    now, first, period_s = span
-    budget = 1 - objective.objective
+@dataclass(frozen=True)
+class _Spoken:
+    """What one pair of windows says; ``few`` is how few bad ones would make it speak, None where none would."""
 
-    def within(length: timedelta) -> tuple[int, int]:
-        rows = counts[(counts["time"] >= now - length) & (counts["time"] < now)]
-        return int(rows["bad"].sum()), int(rows["total"].sum())
+    verdict: Verdict
+    text: str
+    burn: dict[str, float | None]
+    few: int | None = None
 
-    verdict: Literal["page", "ticket", "ok"] = "ok"
-    burn: dict[str, float | None] = {}
-    said: list[str] = []
-    # Where a period is the event, there are few of them by nature, and only chance bounds.
-    least = min_events if name == "availability" else 1
-    for pair in windows.pairs(objective.window, period_s):
-        long, short = windows.text(pair.long), windows.text(pair.short)
-        if first is not None and first > now - pair.long:
-            burn |= {long: None}
-            said.append(f"{long}: not judged, the data begin at {first:%Y-%m-%d %H:%M}")
-            continue
-        (bad, total), (bad_short, total_short) = within(pair.long), within(pair.short)
-        rate, rate_short = (b / t / budget if t else None for b, t in ((bad, total), (bad_short, total_short)))
-        burn |= {long: rate, short: rate_short}
-        if total < least:
-            said.append(f"{long}: not judged, {total} of at least {least}")
-            continue
-        few = windows.fewest(total, budget, pair.rate)
-        if bad >= few and rate_short is not None and rate_short >= pair.rate - 1e-9:
-            verdict = pair.verdict if verdict != "page" else verdict
-            said.append(f"{pair.verdict}: {bad} bad of {total} in {long} burn {rate:.1f} times (limit {pair.rate:g})")
-        elif few <= total:
-            said.append(f"{long}: {bad} bad of {total}; {few} would {pair.verdict}")
-        else:
-            said.append(f"{long}: {total} are too few to tell from chance")
-    bad, total = within(objective.window)
-    share = bad / total if total else None
+
+def _pair(asked: _Asked, pair: windows.Pair) -> _Spoken:
+    long, short = windows.text(pair.long), windows.text(pair.short)
+    if asked.counts.fine_from > asked.counts.end - pair.long:
+        begin = f"{asked.counts.fine_from:%Y-%m-%d %H:%M}"
+        return _Spoken("ok", f"{long}: not judged, the data were asked for from {begin}", {long: None})
+    bad, total = asked.since(asked.counts.end - pair.long)
+    rate, rate_short = asked.burn(pair.long), asked.burn(pair.short)
+    burn = {long: rate, short: rate_short}
+    if total < asked.min_events:
+        return _Spoken("ok", f"{long}: not judged, {total:,} of at least {asked.min_events}", burn)
+    few = windows.fewest(total, asked.budget, pair.rate)
+    if few > total:
+        return _Spoken("ok", f"{long}: {total:,} are too few to tell from chance", burn)
+    if bad < few or rate is None or rate_short is None or rate_short < pair.rate - 1e-9:
+        over = f", and in {short} {rate_short:.1f} times" if bad >= few and rate_short is not None else ""
+        return _Spoken("ok", f"{long}: {bad:,} bad of {total:,}{over}; {few:,} would {pair.verdict}", burn, few)
+    limit = f"limit {pair.rate:g}; in {short} {rate_short:.1f}"
+    said = f"{pair.verdict}: {long} burns {rate:.1f} times its budget ({limit}), {bad:,} bad of {total:,}"
+    return _Spoken(pair.verdict, said, burn, few)
+
+
+def _level(asked: _Asked, partial: Sequence[str]) -> Level:
+    counts, window = asked.counts, asked.objective.window
+    pairs = windows.pairs(window, counts.period_s)
+    spoken = [_pair(asked, pair) for pair in pairs]
+    verdicts = {one.verdict for one in spoken}
+    verdict: Verdict = "page" if "page" in verdicts else "ticket" if "ticket" in verdicts else "ok"
+    start = floored(counts.end - window, COARSE_S)
+    bad, total = asked.since(start)
+    first = counts.first(asked.regions)
+    covered = counts.end - max(start, counts.begin, first) if first else timedelta(0)
+    paging = [one.few for one, pair in zip(spoken, pairs, strict=True) if pair.verdict == "page" and one.few]
     return Level(
-        name,
-        region,
-        objective.objective,
-        total - bad,
-        bad,
-        total,
-        None if share is None else 1 - share,
-        None if share is None else 1 - share / budget,
-        burn,
-        verdict,
-        "; ".join(said),
+        name=asked.name,
+        region=asked.region,
+        objective=asked.objective.objective,
+        good=total - bad,
+        bad=bad,
+        total=total,
+        attained=1 - bad / total if total else None,
+        budget_left=1 - bad / total / asked.budget if total else None,
+        burn={key: rate for one in spoken for key, rate in one.burn.items()},
+        verdict=verdict,
+        why=_why(spoken, total, covered, window, partial),
+        window=window,
+        covered=min(covered, window),
+        page_at=paging[0] if paging else None,
+        complete=not partial,
     )
 
 
-def frame(levels: Sequence[Level]) -> pd.DataFrame:
-    """A row a level; burn rates in columns ``burn_<window>``."""
-    import pandas as pd
-
-    rows = []
-    for level in levels:
-        row = asdict(level)
-        rows.append(row | {f"burn_{window}": rate for window, rate in row.pop("burn").items()})
-    return pd.DataFrame(rows)
-
-
-def checks(levels: Sequence[Level]) -> list[Check]:
-    """A check a level: a ticket or a page fails it, and its detail names the region and the count."""
-    return [Check(f"{one.name} {one.region}", one.verdict == "ok", one.why) for one in levels]
-
-
-def figures(levels: Sequence[Level]) -> dict[str, float]:
-    """The budget left of all regions together, in percent."""
-    return {
-        f"{one.name}_budget_left_percent": round(100 * one.budget_left, 2)
-        for one in levels
-        if one.region == ALL and one.budget_left is not None
-    }
+def _why(spoken: Sequence[_Spoken], total: int, covered: timedelta, window: timedelta, partial: Sequence[str]) -> str:
+    """What speaks first, then what does not, then what the figures lack."""
+    said = (
+        [one.text for one in sorted(spoken, key=lambda one: one.verdict == "ok")] if total else ["nothing was counted"]
+    )
+    if total and covered < window:
+        said.append(f"the budget is over the {windows.text(covered)} that have data, of {windows.text(window)}")
+    if partial:
+        said.append(f"CloudWatch gave in part only: {', '.join(partial[:3])}")
+    return "; ".join(said)

@@ -1,7 +1,8 @@
 """When a burn rate is worth waking someone: pairs of windows, and the odds that so many errors are chance.
 
 A pair speaks when both its windows burn at its rate: the long one shows that it matters, the short one that it still
-goes on. https://sre.google/workbook/alerting-on-slos/ (multiwindow, multi-burn-rate alerts)
+goes on. Windows and rates are those of "Multiwindow, Multi-Burn-Rate Alerts":
+https://sre.google/workbook/alerting-on-slos/
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-# The Workbook's pairs are of an objective over 30 days; over another window they scale, and spend the same share of it.
+# The Workbook's pairs are of an objective over 30 days; over another window they scale, and spend the same share of it:
+# 2 % of the budget in 1 h, 5 % in 6 h, 10 % in 3 d.
 BASE = timedelta(days=30)
 # A service that just meets its objective shows such a count in fewer than one window of a hundred.
 CHANCE = 0.01
@@ -47,30 +49,46 @@ def chance(bad: int, total: int, budget: float) -> float:
     """The probability of ``bad`` or more of ``total`` when each is bad with probability ``budget`` (binomial)."""
     if bad <= 0:
         return 1.0
-    mean = total * budget
-    if bad > mean + 10 * math.sqrt(mean) + 50:
-        return 0.0  # beyond ten deviations; the sum below would take long and say the same
-    log_p, log_q = math.log(budget), math.log1p(-budget)
-    ways = math.lgamma(total + 1)
-    fewer = math.fsum(
-        math.exp(ways - math.lgamma(k + 1) - math.lgamma(total - k + 1) + k * log_p + (total - k) * log_q)
-        for k in range(bad)
-    )
-    return max(0.0, 1.0 - fewer)
+    if bad > total:
+        return 0.0
+    # From there away from the mean the terms only get smaller, so that the sum ends early, however many events.
+    if bad > total * budget:
+        return _tail(bad, total, budget, 1)
+    return max(0.0, 1.0 - _tail(bad - 1, total, budget, -1))
 
 
 def fewest(total: int, budget: float, rate: float) -> int:
     """How few bad ones of ``total`` reach ``rate`` and are not chance; more than ``total`` where none would."""
     count = max(1, math.ceil(total * budget * rate - 1e-9))
-    while count <= total and chance(count, total, budget) > CHANCE:
+    left = chance(count, total, budget)
+    while count <= total and left > CHANCE:
+        left -= math.exp(_log_odds(count, total, budget))
         count += 1
     return count
 
 
+def _log_odds(count: int, total: int, budget: float) -> float:
+    """The logarithm of the probability of exactly ``count``."""
+    ways = math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
+    return ways + count * math.log(budget) + (total - count) * math.log1p(-budget)
+
+
+def _tail(first: int, total: int, budget: float, step: Literal[1, -1]) -> float:
+    """The sum of the probabilities of ``first`` and of what is beyond it, seen from the mean."""
+    term, count, odds = math.exp(_log_odds(first, total, budget)), first, budget / (1 - budget)
+    found = term
+    while term > found * 1e-16 and 0 <= count + step <= total:
+        term *= (total - count) / (count + 1) * odds if step == 1 else count / ((total - count + 1) * odds)
+        found += term
+        count += step
+    return min(1.0, found)
+
+
 def text(length: timedelta) -> str:
-    """``3d``, ``6h`` or ``5m``."""
-    minutes = round(length.total_seconds() / 60)
-    for unit, size in (("d", 1440), ("h", 60)):
-        if minutes % size == 0:
-            return f"{minutes // size}{unit}"
-    return f"{minutes}m"
+    """``3d``, ``6h``, ``5m`` or ``2h 5m``."""
+    left, parts = round(length.total_seconds()), []
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        if left >= size:
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts) or "0s"

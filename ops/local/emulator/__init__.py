@@ -13,6 +13,7 @@ ministack that they were not written for. Run as ``python -m ops.local.emulator 
     tables         global tables, on ``replication``          rules          targets of rules, on ``retries``
     lambdas        invocations, with their ``workerlog``      apis           requests to an API
     metrics        what services publish, on ``telemetry``    alarms         the state of an alarm
+    statistics     of metrics, with fixed bounds
     outages        what is broken on purpose                  fis            experiments, which break it
     userpools      ids that are known in advance              conditions     of CloudFormation templates
     enforcement    what IAM is asked                          healthchecks   of Route 53

@@ -32,6 +32,7 @@ from ops.local.emulator.queues import Queues
 from ops.local.emulator.replacements import REPLACEMENTS
 from ops.local.emulator.replays import Replays
 from ops.local.emulator.rules import RuleTargets
+from ops.local.emulator.statistics import Statistics
 from ops.local.emulator.tables import GlobalTables
 from ops.local.emulator.userpools import UserPools
 from ops.local.record import Record
@@ -46,6 +47,7 @@ class Emulator:
 
     def __init__(self, *, lag_ms: float, cloud_id: str, state_dir: Path) -> None:
         self.metrics = Metrics()
+        self.statistics = Statistics()
         self.alarms = Alarms()
         self.tables = GlobalTables(lag_ms, self.metrics.replication)
         self.exports = Exports()

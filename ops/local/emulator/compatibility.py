@@ -54,7 +54,7 @@ USED = {
     ),
     "services.cloudwatch._evaluate_all_alarms": (),
     "services.cloudwatch._calc_stats": ("points",),
-    "services.cloudwatch._stat_value": ("stats", "stat_name", "points"),
+    "services.cloudwatch._percentile_samples": ("points",),
     "services.cloudwatch._dims_key": ("dims",),
     "services.cloudwatch._record_history": (
         "alarm_name",

@@ -97,6 +97,14 @@ REPLACEMENTS = (
         "tests/unit/local/emulator/test_workerlog.py::test_take_of_nothing_does_not_wait",
     ),
     Replacement(
+        "services.cloudwatch._stat_value",
+        ("stats", "stat_name", "points"),
+        "CloudWatch counts and adds up the values within fixed bounds (TC, TS, PR). ministack answers with the "
+        "average to every statistic that it does not know.",
+        "statistics.value",
+        "tests/unit/local/emulator/test_statistics.py::test_trimmed_count_leaves_out_the_lower_bound_and_has_the_upper",
+    ),
+    Replacement(
         "services.lambda_svc._emit_lambda_metrics",
         ("function_name", "duration_ms", "error", "throttle"),
         "Silenced: what it counted is counted above, once for each invocation.",

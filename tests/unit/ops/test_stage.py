@@ -58,6 +58,12 @@ def test_load_stage_with_a_name_that_is_no_name_refuses(name: str) -> None:
         ({"api_url": "http://example.com"}, "api_url: "),
         ({"access__issuer": "http://login.example"}, r"access\.issuer: .*pattern"),
         ({"access__audience": []}, r"access\.audience: "),
+        (
+            {"service_levels__availability": {"objective": 0.99, "threshold_ms": 10}},
+            "service_levels: availability: threshold_ms: it has none",
+        ),
+        ({"service_levels__latency": {"objective": 0.99}}, "service_levels: latency: threshold_ms: it is needed"),
+        ({"service_levels__period_s": 45}, r"service_levels\.period_s: .*10, 30 or 60"),
         ({"access__routes": {"PUT /events": {}}}, r"access\.routes\.PUT /events"),
         ({"domain": {"certificates": {}}}, "api_url: with a domain"),
         (
