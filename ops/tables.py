@@ -78,6 +78,11 @@ def table(
     return Html(html, _plain(shown, headings, caption) + (f"\n… {more:,} more rows" if more else ""))
 
 
+def together(*parts: Any) -> Html:
+    """Tables and charts below one another, as one thing that a notebook shows."""
+    return Html("".join(part._repr_html_() for part in parts), "\n".join(map(repr, parts)))
+
+
 def side_by_side(rows: Any, key: str, caption: str = "", empty: str = "nothing to show") -> Html:
     """Few rows of many columns, turned: a column for each value of ``key``, a row for each of the other columns.
 

@@ -23,7 +23,9 @@ from urllib.parse import quote
 
 from ops import slowimports
 from ops.charts import axes as chartaxes
+from ops.charts import marks as chartmarks
 from ops.charts import points as chartdata
+from ops.charts.marks import Mark
 from ops.markup import number
 
 if TYPE_CHECKING:
@@ -181,8 +183,11 @@ class Panels:
         return "\n".join(map(repr, self.charts))
 
 
-def panels(shown: Sequence[Panel], *, x: str, y: str, colour: str) -> Panels:
-    """Small charts of lines side by side, over the same stretch of ``x``, with the same colours and one legend."""
+def panels(shown: Sequence[Panel], *, x: str, y: str, colour: str, marks: Sequence[Mark] = ()) -> Panels:
+    """Small charts of lines side by side, over the same stretch of ``x``, with the same colours and one legend.
+
+    ``marks`` stand on each axis, if ``x`` is a time.
+    """
     rows = [row for panel in shown for row in chartdata.rows_of(panel.frame, [x, colour])]
     places = [place for row in rows if (place := chartdata.place_of(chartdata.as_time(row[x]))) is not None]
     names = list(dict.fromkeys(chartdata.label_of(row[colour]) for row in rows))
@@ -199,6 +204,7 @@ def panels(shown: Sequence[Panel], *, x: str, y: str, colour: str) -> Panels:
             log=panel.log,
             span_ms=span,
             panel=True,
+            marks=marks,
         )
         for panel in shown
     ]
@@ -226,6 +232,7 @@ def lines(
     span_ms: tuple[float, float] | None = None,
     panel: bool = False,
     even: bool = True,
+    marks: Sequence[Mark] = (),
 ) -> Chart | NoData:
     """A line for each value of ``colour`` over ``x`` (times are shown in UTC).
 
@@ -248,6 +255,8 @@ def lines(
         Small, without titles of axes and without a legend of the colours: one of :func:`panels`.
     even
         Whether the points are spaced evenly, so that a longer stretch without one is a gap.
+    marks
+        What happened when, where ``x`` is a time.
     """
     columns = [x, y, *([colour] if colour else []), *([shade] if shade else [])]
     rows = chartdata.rows_of(frame, columns)
@@ -262,9 +271,10 @@ def lines(
         values=[point for key, points in series.items() for point in chartdata.with_gaps(key, points, even=even)]
     )
     places = [place for points in series.values() for place, _ in points]
+    span = span_ms or (min(places), max(places))
     names = list(dict.fromkeys(name for name, _ in series))
     base = alt.Chart(data).encode(
-        x=chartaxes.x_axis(x, rows, span_ms or (min(places), max(places)), None if panel else x_title),
+        x=chartaxes.x_axis(x, rows, span, None if panel else x_title),
         y=alt.Y(
             "y:Q",
             title=None if panel else chartaxes.value_title(y, y_title, unit),
@@ -285,10 +295,13 @@ def lines(
     if threshold is not None:
         rule = alt.Chart(alt.Data(values=[{"y": threshold}]))
         layers.append(rule.mark_rule(color="currentColor", strokeDash=[3, 3], opacity=0.7).encode(y="y:Q"))
+    layers += chartmarks.layers(alt, marks, span)
     chart = alt.layer(*layers).properties(
         width=PANEL_WIDTH if panel else WIDTH, height=PANEL_HEIGHT if panel else height
     )
-    return draw(chart, title=title, summary=_lines_summary(series, unit), rows=rows, note=unit if panel else "")
+    happened = ", ".join(f"{mark.name} at {mark.at:%d %b %H:%M}" for mark in chartmarks.inside(marks, span))
+    summary = _lines_summary(series, unit) + (f"; marked: {happened}" if happened else "")
+    return draw(chart, title=title, summary=summary, rows=rows, note=unit if panel else "")
 
 
 def bars(

@@ -35,6 +35,7 @@ def plan(
     *,
     rounds: int = ROUNDS,
     deadline_s: float = DEADLINE_S,
+    runbook: str = "divergence",
     parameters: Mapping[str, Any] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Plan:
@@ -42,6 +43,7 @@ def plan(
 
     Args:
         described: the tables that are there; heartbeats go between those that replicate.
+        runbook: whose plan it is.
         parameters: the runbook's, with which a run makes this plan again.
 
     Raises:
@@ -63,7 +65,7 @@ def plan(
     reads = len(linked) * rounds * USUAL_READS
     reasons = [f"no heartbeat from {source} to {target}: {why}" for (source, target), why in apart.items()]
     return Plan(
-        runbook="divergence",
+        runbook=runbook,
         stage=cloud.stage.stage,
         account=cloud.account,
         regions=list(dict.fromkeys(replica.region for replica in described)),

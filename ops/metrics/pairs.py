@@ -25,8 +25,8 @@ _METRIC = "ReplicationLatency"
 def matrix(frame: pd.DataFrame, beats: Beats | None = None) -> pd.DataFrame:
     """A row an ordered pair of regions.
 
-    ``newest_ms``, ``mean_ms`` (of the periods' averages), ``max_ms``, by CloudWatch; ``heartbeat_ms``, the median of
-    Atoll's own, where they were sent; ``periods`` that CloudWatch has a point of.
+    ``newest_ms``, ``mean_ms`` (of the periods' averages), ``max_ms``, by CloudWatch; ``heartbeat_p95_ms``, by Atoll's
+    own, where they were sent and all arrived; ``periods`` that CloudWatch has a point of.
     """
     import pandas as pd
 
@@ -47,17 +47,17 @@ def matrix(frame: pd.DataFrame, beats: Beats | None = None) -> pd.DataFrame:
                     "newest_ms": average.iloc[-1] if len(average) else None,
                     "mean_ms": average.mean() if len(average) else None,
                     "max_ms": most.max() if len(most) else None,
-                    "heartbeat_ms": timed.get((source, target)),
+                    "heartbeat_p95_ms": timed.get((source, target)),
                     "periods": len(average),
                 }
             )
-    columns = ["source", "target", "newest_ms", "mean_ms", "max_ms", "heartbeat_ms", "periods"]
+    columns = ["source", "target", "newest_ms", "mean_ms", "max_ms", "heartbeat_p95_ms", "periods"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def matrix_chart(found: pd.DataFrame, measure: str = "mean_ms") -> charts.Chart | charts.NoData:
     """The matrix as a heat map of one of its columns; a pair without data says so."""
-    by = {"heartbeat_ms": "heartbeats", "mean_ms": "CloudWatch, mean", "newest_ms": "CloudWatch, newest"}
+    by = {"heartbeat_p95_ms": "heartbeats, p95", "mean_ms": "CloudWatch, mean", "newest_ms": "CloudWatch, newest"}
     return charts.heatmap(
         found.assign(words=["no data" if missing else "" for missing in found[measure].isna()]),
         x="target",

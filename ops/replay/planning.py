@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from ops import bucket
 from ops.aws import Cloud, explained
@@ -20,6 +19,7 @@ from ops.replay.archives import Archive, accepted_in, find_archive
 from ops.replay.attempts import ACTIVE
 from ops.replay.counting import Stored, count_archived, count_events, processing_speed
 from ops.replay.estimating import Known, estimates
+from ops.replay.listing import replays
 from ops.replay.receivers import MAX_KINDS, Rule, find_rules, judge, representatives
 from ops.replay.selection import Selection, make_selection
 from ops.replay.slices import choose_minutes, choose_parallel, cut, name_prefix
@@ -128,7 +128,7 @@ def plan(
         steps=steps,
     )
     with explained(f"looking for earlier replays in {region}"):
-        earlier = _replays(cloud, region, NamePrefix=name_prefix(stage, made.token))
+        earlier = replays(cloud, region, NamePrefix=name_prefix(stage, made.token))
         own_names = {one["ReplayName"] for one in earlier}
         others = [f"{name} ({state})" for name, state in running.items() if name not in own_names]
         deletes, left = leftover_steps(cloud, source, made.token, resuming=bool(earlier))
@@ -201,17 +201,5 @@ def _judged(cloud: Cloud, source: Archive, rules: Sequence[Rule], selection: Sel
 
 def _running(cloud: Cloud, region: str) -> dict[str, str]:
     """Replays under way in the region, whoever started them: their states by name."""
-    found = [one for state in ACTIVE for one in _replays(cloud, region, State=state)]
+    found = [one for state in ACTIVE for one in replays(cloud, region, State=state)]
     return {one["ReplayName"]: one["State"] for one in found}
-
-
-def _replays(cloud: Cloud, region: str, **asked: str) -> list[dict[str, Any]]:
-    events: Any = cloud.client("events", region)
-    found: list[dict[str, Any]] = []
-    for _ in range(100):
-        answer = events.list_replays(**asked)
-        found += answer["Replays"]
-        if not answer.get("NextToken"):
-            break
-        asked["NextToken"] = answer["NextToken"]
-    return found

@@ -19,6 +19,7 @@ from ops.errors import OpsError
 from ops.plan import Outcome, Plan, Report, Step
 from ops.replay import attempts
 from ops.replay.attempts import ACTIVE, COMPLETED, Course
+from ops.replay.listing import replays
 from ops.replay.pausing import Reading
 from ops.replay.slices import Slice, name_prefix, replay_name
 from ops.replay.waits import Waits
@@ -302,20 +303,8 @@ def slice_of(step: Step) -> Slice:
 
 
 def _attempts(cloud: Cloud, region: str, prefix: str) -> list[attempts.Attempt]:
-    return [attempts.read(one) for one in _replays(cloud, region, NamePrefix=prefix)]
+    return [attempts.read(one) for one in replays(cloud, region, NamePrefix=prefix)]
 
 
 def _active_in(cloud: Cloud, region: str) -> int:
-    return sum(len(_replays(cloud, region, State=state)) for state in ACTIVE)
-
-
-def _replays(cloud: Cloud, region: str, **request: Any) -> list[Any]:
-    events: Any = cloud.client("events", region)
-    found = []
-    for _ in range(100):
-        answer = events.list_replays(**request)
-        found += answer["Replays"]
-        if not answer.get("NextToken"):
-            break
-        request["NextToken"] = answer["NextToken"]
-    return found
+    return sum(len(replays(cloud, region, State=state)) for state in ACTIVE)

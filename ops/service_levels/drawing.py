@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ops import charts
 from ops.charts import Panel, Panels
+from ops.charts.marks import Mark
 from ops.service_levels import windows
 from ops.service_levels.asking import COARSE_S, chart_span, floored
 from ops.service_levels.counting import Counts, count
@@ -21,7 +22,9 @@ POINTS = 144
 LIMIT = "limit"
 
 
-def burn_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime) -> Panels:
+def burn_chart(
+    fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime, marks: Sequence[Mark] = ()
+) -> Panels:
     """A small chart for each pair of windows of each level: a line a region, the slower burn of the two windows, and
     the limit, from which on the pair speaks. A gap is a window without an event."""
     shown = []
@@ -38,10 +41,12 @@ def burn_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: date
             lengths = f"{windows.text(pair.long)} and {windows.text(pair.short)}"
             title = f"{name.capitalize()} burn, {lengths}: {pair.verdict}"
             shown.append(Panel(title, rows, "times", empty="nothing was counted"))
-    return charts.panels(shown, x="time", y="value", colour="region")
+    return charts.panels(shown, x="time", y="value", colour="region", marks=marks)
 
 
-def budget_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime) -> Panels:
+def budget_chart(
+    fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: datetime, marks: Sequence[Mark] = ()
+) -> Panels:
     """A small chart for each level: a line a region, from all of the budget of its window down to what is left of it
     now; below zero it is overspent."""
     shown = []
@@ -57,7 +62,7 @@ def budget_chart(fine: pd.DataFrame, coarse: pd.DataFrame, stage: Stage, now: da
             rows += [{"time": edge, "region": LIMIT, "value": 0.0} for edge in _edges(moments)]
         title = f"{name.capitalize()}: budget left of {windows.text(objective.window)}"
         shown.append(Panel(title, rows, "%", empty="nothing was counted"))
-    return charts.panels(shown, x="time", y="value", colour="region")
+    return charts.panels(shown, x="time", y="value", colour="region", marks=marks)
 
 
 def _each(

@@ -14,7 +14,7 @@ from ops.divergence import request as requests
 from ops.divergence.comparison import Subject, look
 from ops.divergence.modes.export import EXPORT
 from ops.divergence.modes.fleet import FLEET
-from ops.divergence.modes.mode import Job, Mode, Result, nothing, together
+from ops.divergence.modes.mode import Job, Mode, Result, nothing
 from ops.divergence.modes.probe import PROBE
 from ops.divergence.modes.repair import REPAIR, UNDO
 from ops.divergence.modes.sample import SAMPLE
@@ -95,7 +95,7 @@ def replicas(found: list[Subject]) -> Html:
     ]
     warnings = [f"{subject.table}: {warning}" for subject in found for warning in subject.warnings]
     shown = [tables.table(rows, "Replicas", empty="this mode looks at none")]
-    return together(
+    return tables.together(
         *shown, *(tables.table([{"warning": one} for one in warnings], "What differs") for _ in warnings[:1])
     )
 
@@ -109,7 +109,7 @@ def estimate(run: Run, request: Request, found: list[Subject]) -> Html:
     run.known(estimates.figures(rows))
     own = tables.table(estimates.frame(request, found), f"What mode {mode.name} takes: {mode.says}")
     others = tables.table(estimates.comparison_frame(found, request.per_million), "Ways to compare", folded=True)
-    return together(own, others)
+    return tables.together(own, others)
 
 
 def plan(run: Run, request: Request, found: list[Subject]) -> Plan | None:

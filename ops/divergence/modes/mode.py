@@ -86,11 +86,6 @@ def checkpoint(job: Job, subject: Subject) -> Path:
     return asked or job.run.record.directory / f"{subject.table}.checkpoint"
 
 
-def together(*parts: Any) -> Html:
-    """Tables and charts below one another, as one thing that a notebook shows."""
-    return Html("".join(part._repr_html_() for part in parts), "\n".join(map(repr, parts)))
-
-
 def nothing(text: str) -> Html:
     """A line that says why there is nothing to show."""
     return tables.table([], "", empty=text)

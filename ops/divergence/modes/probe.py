@@ -9,7 +9,7 @@ from ops.aws import Cloud
 from ops.divergence import beating
 from ops.divergence.beats import Beats
 from ops.divergence.comparison import Subject
-from ops.divergence.modes.mode import Job, Mode, Result, nothing, together
+from ops.divergence.modes.mode import Job, Mode, Result, nothing
 from ops.divergence.probing import probe
 from ops.divergence.replicas import Described, Replica
 from ops.divergence.request import WHERE, Request
@@ -48,13 +48,13 @@ def _run(job: Job) -> Result:
         tables.table(beats.frame(), "Heartbeats", folded=True) if beats else nothing("a dry run: no heartbeat was sent")
     )
     return Result(
-        read=together(
+        read=tables.together(
             tables.side_by_side(found.frame(), "replica", "Settings of the replicas"),
             tables.table(found.members_frame(), "Members, as each replica sees them", empty="no global table"),
             tables.table(found.latency_frame(), "Replication latency, from CloudWatch", empty="no pair replicates"),
         ),
         differences=timed,
-        pictures=together(found.chart(), *([beats.chart()] if beats else [])),
+        pictures=tables.together(found.chart(), *([beats.chart()] if beats else [])),
         figures=found.figures() | (beats.figures() if beats else {}),
         checks=found.checks() + (beats.checks() if beats else job.run.plannable(job.plan)),
     )

@@ -9,7 +9,7 @@ from ops import tables
 from ops.aws import Cloud
 from ops.divergence import findings, repair
 from ops.divergence.comparison import Subject
-from ops.divergence.modes.mode import Job, Mode, Result, nothing, together
+from ops.divergence.modes.mode import Job, Mode, Result, nothing
 from ops.divergence.request import Request
 from ops.markup import Html
 from ops.plan import Plan, Report
@@ -57,7 +57,7 @@ def _run(job: Job) -> Result:
     done, proof = applied
     undo = {"undo": f"ops run divergence --stage {plan.stage} -p mode=undo -p undo={plan.token}"}
     return Result(
-        read=together(read, tables.table(done.frame(), "What was written", empty="nothing", max_rows=ROWS)),
+        read=tables.together(read, tables.table(done.frame(), "What was written", empty="nothing", max_rows=ROWS)),
         differences=left,
         pictures=tables.table([undo], "The way back"),
         figures=done.figures() | {"undo": plan.token},

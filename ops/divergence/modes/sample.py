@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ops import tables
-from ops.divergence.modes.mode import Job, Mode, Result, together
+from ops.divergence.modes.mode import Job, Mode, Result
 from ops.divergence.modes.verdict import judged, result
 from ops.divergence.request import VERDICT, WHERE
 from ops.divergence.sampling import sample
@@ -39,9 +39,9 @@ def _run(job: Job) -> Result:
     figures = {table: one.figures() | {"seed": sampled.seed} for table, sampled, one in concluded}
     checks = [replace(check, name=f"{table}: {check.name}") for table, _, one in concluded for check in one.checks()]
     return Result(
-        read=together(page.read, *arithmetic, *(tables.table(warnings, "Mind") for _ in warnings[:1])),
+        read=tables.together(page.read, *arithmetic, *(tables.table(warnings, "Mind") for _ in warnings[:1])),
         differences=page.differences,
-        pictures=together(*(one.chart() for _, _, one in concluded), page.pictures),
+        pictures=tables.together(*(one.chart() for _, _, one in concluded), page.pictures),
         figures=page.figures | (next(iter(figures.values())) if len(figures) == 1 else {"bounds": figures}),
         checks=checks,
     )

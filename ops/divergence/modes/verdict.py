@@ -8,7 +8,7 @@ from typing import Any
 from ops import tables
 from ops.divergence import findings, pictures
 from ops.divergence.comparison import Comparison, Subject, conclude
-from ops.divergence.modes.mode import Job, Result, nothing, together
+from ops.divergence.modes.mode import Job, Result, nothing
 from ops.divergence.naming import short
 from ops.divergence.survey import Survey
 from ops.markup import Html
@@ -42,9 +42,9 @@ def result(job: Job, found: Sequence[Comparison]) -> Result:
     if kept:
         figures["findings"] = [*kept.values()]
     return Result(
-        read=together(*(tables.table(one.survey.frame(), f"What was read of {one.table}") for one in found)),
-        differences=together(*differing),
-        pictures=together(*drawn) if drawn else nothing("no item differs, so there is nothing to draw"),
+        read=tables.together(*(tables.table(one.survey.frame(), f"What was read of {one.table}") for one in found)),
+        differences=tables.together(*differing),
+        pictures=tables.together(*drawn) if drawn else nothing("no item differs, so there is nothing to draw"),
         figures=figures,
         checks=[one.check() for one in found],
     )

@@ -12,7 +12,7 @@ import pytest
 from ops import charts, metrics
 from ops.aws import Cloud
 from ops.errors import OpsError, UsageError
-from ops.metrics import Series, checks, collect, derive_period, summarise
+from ops.metrics import Series, checks, collect, collecting, derive_period, frames, summarise
 from ops.stack import Stack
 from ops.stage import Stage
 
@@ -62,7 +62,7 @@ class World:
 
 
 def collected(stage: Stage, cloudwatch: CloudWatch, monkeypatch: pytest.MonkeyPatch, **options: Any) -> pd.DataFrame:
-    monkeypatch.setattr(metrics.stack, "read", lambda cloud, region: Stack("CREATE_COMPLETE", {"ApiId": "a1b2c3"}))
+    monkeypatch.setattr(collecting.stack, "read", lambda cloud, region: Stack("CREATE_COMPLETE", {"ApiId": "a1b2c3"}))
     options = {"now": lambda: NOW, "sleep": lambda seconds: None} | options
     return collect(World(stage, cloudwatch), START, NOW, **options)  # type: ignore[arg-type]
 
@@ -124,7 +124,7 @@ def test_collect_asks_each_region_once_and_keeps_gaps(stage: Stage, monkeypatch:
 
 def test_collect_widens_the_range_to_whole_periods(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     cloudwatch = CloudWatch({})
-    monkeypatch.setattr(metrics.stack, "read", lambda cloud, region: Stack())
+    monkeypatch.setattr(collecting.stack, "read", lambda cloud, region: Stack())
     start, end = datetime(2026, 11, 20, 14, 2, 30, tzinfo=UTC), datetime(2026, 11, 20, 14, 11, tzinfo=UTC)
     frame = collect(World(stage, cloudwatch), start, end, 300, now=lambda: NOW)  # type: ignore[arg-type]
     request = cloudwatch.requests[0]
@@ -137,19 +137,28 @@ def test_collect_reads_every_page(stage: Stage, monkeypatch: pytest.MonkeyPatch)
     cloudwatch = CloudWatch({("Errors", "Sum"): {START: 1.0}}, page=7)
     frame = collected(stage, cloudwatch, monkeypatch, regions=[US])
     assert sorted(frame["resource"]) == sorted(f"function/{name}" for name in stage.function_names)
-    assert len(cloudwatch.requests) == -(-len(metrics.catalogue(stage, "x")) // 7)
+    assert len(cloudwatch.requests) == -(-len(metrics.catalogue(stage, "x", US)) // 7)
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_QUERIES", 10), ("MAX_POINTS", 600)])
-def test_collect_never_asks_for_more_than_a_call_may(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
-) -> None:
-    monkeypatch.setattr(metrics, limit, value)
-    cloudwatch = CloudWatch({})
-    collected(stage, cloudwatch, monkeypatch, regions=[US])
-    sizes = [len(request["MetricDataQueries"]) for request in cloudwatch.requests]
-    assert max(sizes) == 10
-    assert len(sizes) == -(-len(metrics.catalogue(stage, "x")) // 10)
+def test_collect_makes_the_fewest_calls_that_the_limits_allow(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = len(metrics.catalogue(stage, "x", US))
+    assert count <= collecting.MAX_QUERIES
+    for limit in (count, count - 1, 10):
+        monkeypatch.setattr(collecting, "MAX_QUERIES", limit)
+        cloudwatch = CloudWatch({})
+        collected(stage, cloudwatch, monkeypatch, regions=[US])
+        sizes = [len(request["MetricDataQueries"]) for request in cloudwatch.requests]
+        assert max(sizes) == limit
+        assert len(sizes) == -(-count // limit)
+    assert {request["MaxDatapoints"] for request in cloudwatch.requests} == {100_800}
+
+
+def test_collect_when_pages_never_end_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "MAX_PAGES", 3)
+    cloudwatch = CloudWatch({}, page=1)
+    with pytest.raises(OpsError, match="more than 3 pages of"):
+        collected(stage, cloudwatch, monkeypatch, regions=[US])
+    assert len(cloudwatch.requests) == 3
 
 
 def test_collect_when_data_is_partial_asks_again_and_names_what_stays_so(
@@ -188,12 +197,12 @@ def test_collect_reads_what_was_published_and_makes_no_mutating_call(deployed: C
 
 
 def test_catalogue_names_each_series_once(stage: Stage) -> None:
-    series = metrics.catalogue(stage, "a1b2c3")
+    series = metrics.catalogue(stage, "a1b2c3", US)
     assert len({(s.resource, s.metric, s.statistic) for s in series}) == len(series)
     dimensions = (("QueueName", "atoll-unit-store-dlq"),)
     depth = Series("dlq/store", "AWS/SQS", "ApproximateNumberOfMessagesVisible", dimensions, "Maximum", "count")
     assert depth in series
-    assert not any(s.resource == "api" for s in metrics.catalogue(stage, None))
+    assert not any(s.resource == "api" for s in metrics.catalogue(stage, None, US))
 
 
 # --- what it adds up to ------------------------------------------------------------------------------------------
@@ -204,7 +213,7 @@ def frame_of(*rows: tuple[int, str, str, str, str, float], regions: tuple[str, .
     data = [
         (START + timedelta(minutes=m), region, res, metric, stat, "", v) for m, region, res, metric, stat, v in rows
     ]
-    frame = metrics._frame(data)
+    frame = frames.make(data)
     frame.attrs["regions"] = list(regions)
     return frame
 
@@ -269,12 +278,12 @@ def test_golden_signals_when_drawn_cover_traffic_errors_latency_and_saturation()
     )
     frame.attrs["period_s"] = 300
     panels = {panel.title: panel for panel in metrics.golden_signals(frame)}
-    assert len(panels) == 8
+    assert len(panels) == 10
     assert panels["Requests"].unit == "per 5 minutes"
     assert list(panels["API latency"].frame["statistic"]) == ["p50", "p99"]
     assert list(panels["Age of the oldest message"].frame["processor"]) == ["store"]
     drawn = charts.panels(list(panels.values()), x="time", y="value", colour="region")
-    assert sum(isinstance(chart, charts.NoData) for chart in drawn.charts) == 5
+    assert sum(isinstance(chart, charts.NoData) for chart in drawn.charts) == 7
 
 
 def test_golden_signals_when_a_period_is_under_way_leave_it_out_unless_there_is_no_other() -> None:
@@ -285,7 +294,7 @@ def test_golden_signals_when_a_period_is_under_way_leave_it_out_unless_there_is_
 
 
 def test_read_names_the_series_that_came_in_part_only(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(collecting.time, "sleep", lambda seconds: None)
     cloudwatch = CloudWatch({("Count", "Sum"): {START: 5.0}})
     cloudwatch.partial["q1"] = 100
     series = [Series("api", "AWS/ApiGateway", name, (("ApiId", "a"),), "Sum", "count") for name in ("Count", "5xx")]
