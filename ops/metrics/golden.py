@@ -32,11 +32,11 @@ def golden_signals(frame: pd.DataFrame, earlier: pd.DataFrame | None = None) -> 
     unit = per(frame.attrs.get("period_s", 60))
 
     def beside(rows: pd.DataFrame, resource: str, metric: str) -> tuple[pd.DataFrame, str]:
-        if earlier is None:
+        before = rows[:0] if earlier is None else select(earlier, resource, metric, "Sum").assign(when="compared with")
+        if before.empty:
             return rows, ""
         import pandas as pd
 
-        before = select(earlier, resource, metric, "Sum").assign(when="compared with")
         return pd.concat([rows.assign(when="now"), before], ignore_index=True), "when"
 
     def sums(title: str, resource: str, metric: str) -> Panel:

@@ -60,21 +60,21 @@ class Marks:
         return [Drawn(mark.time, name) for name, mark in self.named()]
 
     def frame(self) -> pd.DataFrame:
-        """A row a mark: ``mark``, ``time``, ``minutes`` it took, ``region``, ``kind``, ``what``."""
+        """A row a mark: ``mark``, ``time``, ``took_s``, ``region``, ``kind``, ``what``."""
         import pandas as pd
 
         rows = [
             (
                 name,
                 one.time,
-                (one.ended - one.time).total_seconds() / 60 if one.ended else None,
+                round((one.ended - one.time).total_seconds(), 1) if one.ended else None,
                 one.region,
                 one.kind,
                 one.text,
             )
             for name, one in self.named()
         ]
-        return pd.DataFrame(rows, columns=["mark", "time", "minutes", "region", "kind", "what"])
+        return pd.DataFrame(rows, columns=["mark", "time", "took_s", "region", "kind", "what"])
 
 
 def collect(cloud: Cloud, start: datetime, end: datetime) -> Marks:

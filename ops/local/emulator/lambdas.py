@@ -48,7 +48,8 @@ class Lambdas:
         waited = workers.acquire(timeout=WAIT_FOR_WARM_WORKER_S)
         started = time.time()
         try:
-            result = self._execute(func, config, event, REQUEST_ID.get() or request_id, started)
+            with self._metrics.running(scope, function):
+                result = self._execute(func, config, event, REQUEST_ID.get() or request_id, started)
         finally:
             if waited:
                 workers.release()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ops.local.emulator.scopes import Scope, entered
 from ops.local.emulator.telemetry import Counts, Datum, EmfError, QueueSample, Series, parse_emf, sample_queue
@@ -24,6 +27,7 @@ class Metrics:
         self._counts = Counts()
         self._embedded: list[tuple[Scope, Datum]] = []
         self._lock = threading.Lock()
+        self._running: Counter[tuple[Scope, str]] = Counter()
         self._last_samples: dict[tuple[Scope, str], tuple[QueueSample, float]] = {}
         self._next_sample_s = 0.0
         self.rejected_lines = 0
@@ -40,6 +44,22 @@ class Metrics:
         self.count(scope, "AWS/Lambda/Errors", dimensions, int(error))
         self.count(scope, "AWS/Lambda/Throttles", dimensions, 0)
         self.count(scope, "AWS/Lambda/Duration", dimensions, round(duration_ms, 1), "Milliseconds")
+
+    @contextmanager
+    def running(self, scope: Scope, function: str) -> Iterator[None]:
+        """Count an execution as under way: of the function, and of all in the account and region. Published whenever
+        one begins, which is when there are the most."""
+        with self._lock:
+            self._running[scope, function] += 1
+            own = self._running[scope, function]
+            every = sum(count for (where, _), count in self._running.items() if where == scope)
+        self.count(scope, "AWS/Lambda/ConcurrentExecutions", {"FunctionName": function}, own)
+        self.count(scope, "AWS/Lambda/ConcurrentExecutions", {}, every)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[scope, function] -= 1
 
     def throttle(self, scope: Scope, function: str) -> None:
         self.count(scope, "AWS/Lambda/Throttles", {"FunctionName": function}, 1)
