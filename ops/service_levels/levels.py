@@ -162,10 +162,13 @@ def _level(asked: _Asked, partial: Sequence[str]) -> Level:
 
 
 def _why(spoken: Sequence[_Spoken], total: int, covered: timedelta, window: timedelta, partial: Sequence[str]) -> str:
-    """What speaks first, then what does not, then what the figures lack."""
-    said = (
-        [one.text for one in sorted(spoken, key=lambda one: one.verdict == "ok")] if total else ["nothing was counted"]
-    )
+    """The first that speaks and which others do; what does not, unless something pages; what the figures lack."""
+    speaking = [one for one in spoken if one.verdict != "ok"]
+    said = [one.text for one in speaking[:1]] if total else ["nothing was counted"]
+    if len(speaking) > 1:
+        said.append(f"so do {' and '.join(next(iter(one.burn)) for one in speaking[1:])}")
+    if total and not any(one.verdict == "page" for one in speaking):
+        said += [one.text for one in spoken if one.verdict == "ok"]
     if total and covered < window:
         said.append(f"the budget is over the {windows.text(covered)} that have data, of {windows.text(window)}")
     if partial:
