@@ -29,6 +29,11 @@ class Stack:
         return self.outputs.get("ApiId")
 
 
+def is_missing(error: ClientError) -> bool:
+    """Whether the stack is not there, for which CloudFormation has no error of its own."""
+    return bool(error.response["Error"]["Code"] == "ValidationError" and "does not exist" in str(error))
+
+
 def read(cloud: Cloud, region: str) -> Stack:
     """The stage's stack in ``region``.
 
@@ -38,8 +43,7 @@ def read(cloud: Cloud, region: str) -> Stack:
     try:
         found = cloud.client("cloudformation", region).describe_stacks(StackName=cloud.stage.stack)["Stacks"]
     except ClientError as error:
-        # CloudFormation has no error of its own for a stack that is not there.
-        if error.response["Error"]["Code"] == "ValidationError" and "does not exist" in str(error):
+        if is_missing(error):
             return Stack()
         raise
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found[0].get("Outputs", [])}

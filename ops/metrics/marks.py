@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from botocore.exceptions import ClientError
+
+from ops import stack
 from ops.aws import Cloud, explained
 from ops.charts.marks import Mark as Drawn
 from ops.errors import OpsError
@@ -112,7 +115,12 @@ def _deployments(cloud: Cloud, region: str, start: datetime) -> Iterator[Mark]:
     ended: datetime | None = None
     outcome = "under way"
     for _ in range(EVENT_PAGES):
-        answer = client.describe_stack_events(**asked)
+        try:
+            answer = client.describe_stack_events(**asked)
+        except ClientError as error:
+            if stack.is_missing(error):
+                return
+            raise
         for event in answer["StackEvents"]:
             if event["PhysicalResourceId"] != event["StackId"]:
                 continue

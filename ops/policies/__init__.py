@@ -27,11 +27,12 @@ from ops.policies.divergence import (
     reading_replicas,
     repairing,
     replica_settings,
+    timing_replication,
 )
 from ops.policies.documents import MANAGED_POLICY_CHARACTERS, Document, Statement, document_of, parts, size
 from ops.policies.drills import experiments, failover, starting_drills
 from ops.policies.grant import COMPOSITES, GENERATED, NO_RESOURCE, NOTHING_BESIDES, Besides, Grant, Names, Part
-from ops.policies.looking import edge, parity, status
+from ops.policies.looking import drills, edge, happened, parity, status
 from ops.policies.provisioning import provision, provision_changes
 from ops.policies.recovery import redrive, replay
 from ops.policies.shared import (
@@ -100,7 +101,7 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
         starting_drills,
         for_apply(reading_replicas),
     ),
-    "metrics": (opening, stack, metrics),
+    "metrics": (opening, stack, metrics, happened, drills, tables, timing_replication),
     "parity": (opening, stack, archives_of_a_bus, archives, rules, parity),
     "provision": (opening, stack, tables, archives, records, provision, provision_changes),
     "redrive": (opening, rules, metrics, alarms, ledger("redrive"), quarantine, for_apply(tables), redrive),

@@ -34,6 +34,13 @@ def heartbeats(names: Names) -> Iterator[Grant]:
     yield Grant("WriteHeartbeats", writes, table, changes=True, condition=own)
 
 
+def timing_replication(names: Names) -> Iterator[Grant]:
+    """Heartbeats where nothing else is read of the tables."""
+    yield Grant("TimesToLive", ("dynamodb:DescribeTimeToLive",), names.tables)
+    yield from heartbeats(names)
+    yield from keys(names, "TableKey", ("kms:Decrypt",), behind="dynamodb:GetItem")
+
+
 def findings(names: Names) -> Iterator[Grant]:
     """What a comparison confirmed, kept in S3; without this, it is in the run's directory only."""
     why = "findings are named after their run"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.policies.grant import GENERATED, NO_RESOURCE, Grant, Names
+from ops.policies.grant import GENERATED, Grant, Names
+from ops.policies.looking import drills
 from ops.policies.shared import alarms
 
 
@@ -51,11 +52,10 @@ def starting_drills(names: Names) -> Iterator[Grant]:
 
 def experiments(names: Names) -> Iterator[Grant]:
     """What drills run, and their end (`ops drill`)."""
-    yield Grant("Experiments", ("fis:ListExperiments",), ("*",), NO_RESOURCE)
+    yield from drills(names)
     running = names.everywhere("fis", "experiment/*")
     ours = {"StringEquals": {"aws:ResourceTag/atoll:stage": [names.stage.stage]}}
     why = f"an experiment's id: {GENERATED}; the condition names the stage by its tag"
-    yield Grant("Experiment", ("fis:GetExperiment",), running, why, condition=ours)
     yield Grant("StopExperiment", ("fis:StopExperiment",), running, why, changes=True, condition=ours)
     templates = names.everywhere("fis", "experiment-template/*")
     yield Grant("ForgetTemplate", ("fis:DeleteExperimentTemplate",), templates, why, changes=True, condition=ours)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ops.failover.flag import PK as EVACUATIONS
 from ops.policies.grant import CHECKS, GENERATED, NO_RESOURCE, Grant, Names
 from ops.policies.shared import keys
 
@@ -22,6 +23,23 @@ def parity(names: Names) -> Iterator[Grant]:
     yield Grant("Apis", ("apigateway:GET",), apis, f"an API's id: {GENERATED}")
     # Without it, Lambda answers with an error in the place of the environment, the same in every region.
     yield from keys(names, "EnvironmentKey", ("kms:Decrypt",), behind="lambda:GetFunctionConfiguration")
+
+
+def happened(names: Names) -> Iterator[Grant]:
+    """Deployments, replays and evacuations, which are marked on the axes of time; drills: :func:`experiments`."""
+    stacks = names.everywhere("cloudformation", f"stack/{names.stage.stack}/*")
+    yield Grant("StackEvents", ("cloudformation:DescribeStackEvents",), stacks, f"a stack's id: {GENERATED}")
+    yield Grant("Replays", ("events:ListReplays",), ("*",), NO_RESOURCE)
+    flags = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [EVACUATIONS]}}
+    yield Grant("Evacuations", ("dynamodb:GetItem",), names.everywhere("dynamodb", names.table), condition=flags)
+
+
+def drills(names: Names) -> Iterator[Grant]:
+    """What drills run or ran."""
+    yield Grant("Experiments", ("fis:ListExperiments",), ("*",), NO_RESOURCE)
+    ours = {"StringEquals": {"aws:ResourceTag/atoll:stage": [names.stage.stage]}}
+    why = f"an experiment's id: {GENERATED}; the condition names the stage by its tag"
+    yield Grant("Experiment", ("fis:GetExperiment",), names.everywhere("fis", "experiment/*"), why, condition=ours)
 
 
 def status(names: Names) -> Iterator[Grant]:

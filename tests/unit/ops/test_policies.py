@@ -50,6 +50,7 @@ from ops.failover.preflight import preflight
 from ops.failover.proof import prove
 from ops.failover.request import request as failover_request
 from ops.load import EDGE, Attempt, LoadRecord
+from ops.metrics import marks
 from ops.plan import Plan
 from ops.policies import COMPOSITES, GENERATED, NO_RESOURCE, Document, Grant, Statement, shared
 from ops.policies import divergence as grants_of_divergence
@@ -276,9 +277,14 @@ def _fleet(world: World, apply: bool) -> None:
 def _probe(world: World, apply: bool) -> None:
     cloud = world.cloud
     found = {one: table for one, table in divergence.describe(cloud, divergence.resolve(cloud)).items() if table}
-    schema, _ = divergence.agree(found)
     # What moto's replicas tell of each other is told by one of them only.
     assert len(probing.probe(cloud, found).latencies) == len(cloud.stage.regions)
+    _heartbeats(cloud, apply)
+
+
+def _heartbeats(cloud: Cloud, apply: bool) -> None:
+    found = {one: table for one, table in divergence.describe(cloud, divergence.resolve(cloud)).items() if table}
+    schema, _ = divergence.agree(found)
     plan = beating.plan(cloud, schema, found, rounds=1, deadline_s=1.0)
     if apply:
         beats = beating.apply(
@@ -335,9 +341,19 @@ def _repair_applied(world: World) -> Iterator[None]:
     yield from _repair(world, apply=True)
 
 
-def _metrics(world: World) -> Iterator[None]:
-    yield
-    metrics.collect(world.cloud, datetime.now(UTC) - timedelta(hours=1))
+def _metrics(world: World, apply: bool = False) -> Iterator[None]:
+    with slow_experiments():
+        world.provisioned()
+        _with_drills(world)
+        yield
+        now = datetime.now(UTC)
+        metrics.collect(world.cloud, now - timedelta(hours=1))
+        assert marks.collect(world.cloud, now - timedelta(hours=1), now).unread == {}
+        _heartbeats(world.cloud, apply)
+
+
+def _metrics_applied(world: World) -> Iterator[None]:
+    yield from _metrics(world, apply=True)
 
 
 def _cost(world: World) -> Iterator[None]:
@@ -652,6 +668,7 @@ DRY: dict[str, Way] = {
 APPLIED: dict[str, Way] = {
     "divergence": _divergence_applied,
     "divergence-repair": _repair_applied,
+    "metrics": _metrics_applied,
     "provision": _provision_applied,
     "provision-destroy": _destroy_applied,
     "redrive": _redrive_applied,
@@ -1032,7 +1049,7 @@ def test_every_wildcard_has_its_reason_and_every_region_its_arns() -> None:
             assert not any("*" in action for action in grant.actions)
         regions = {arn.split(":")[3] for grant in granted for arn in grant.resources if arn.count(":") >= 5} - {""}
         assert regions in (set(stage.regions), set()), name
-        assert bool(regions) is (name not in ("metrics", "edge")) or name == "metrics"
+        assert bool(regions) is (name != "edge")
 
 
 def test_keys_are_granted_by_their_alias_and_their_use_only_through_the_service_that_asks() -> None:
