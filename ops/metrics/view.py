@@ -43,6 +43,7 @@ class View:
     run: Run
     found: Recording
     earlier: pd.DataFrame | None = None
+    source: str = ""
 
     @cached_property
     def levels(self) -> list[service_levels.Level]:
@@ -105,6 +106,36 @@ class View:
         drawn = [pairs.matrix_chart(found, "mean_ms")]
         drawn += [pairs.matrix_chart(found, "heartbeat_p95_ms")] if beats is not None else []
         return tables.together(*drawn, tables.table(found, "Replication from region to region", empty="one region"))
+
+    def heartbeats(self, rounds: int) -> Beats | None:
+        """Time replication by heartbeats: they write, so there is a plan; None without its token, or without rounds.
+
+        Raises:
+            UsageError: the number of rounds is none, or the page is a recording's.
+            RefusedError: the token is another plan's.
+        """
+        if not rounds:
+            return None
+        if self.source:
+            raise UsageError(f"heartbeats: {rounds} would be sent now, and source is a recording; accepted: 0")
+        subject = look_at_replicas(self.run.cloud, "", (), ())
+        described = {replica: one for replica, one in subject.described.items() if one is not None}
+        plan = beating.plan(
+            self.run.cloud,
+            subject.schema,
+            described,
+            rounds=rounds,
+            runbook="metrics",
+            parameters={"heartbeats": rounds},
+        )
+        self.run.plan(plan)
+
+        def beat(cloud: Cloud, plan: Plan, token: str, progress: Callable[[str], None], report: Report) -> Beats:
+            return beating.apply(
+                cloud, plan, token, subject.schema, described, rounds=rounds, progress=progress, report=report
+            )
+
+        return self.run.apply(plan, beat)
 
     def dead_letters(self) -> Html:
         """Every DLQ that CloudWatch knows of."""
@@ -180,7 +211,7 @@ def look(
         earlier = recording.load(Path(compare), run.stage.stage, "compare").frame
     if save:
         run.progress(f"kept as {recording.save(found, Path(save))}")
-    return View(run, found, earlier)
+    return View(run, found, earlier, source)
 
 
 def _measure(
@@ -201,27 +232,3 @@ def _measure(
     got = each(parts, lambda name: parts[name]())
     fine, coarse = got.get("levels", (got["window"], got["window"]))
     return Recording(run.stage.stage, now, got["window"], fine, coarse, got["marks"]), got.get("earlier")
-
-
-def heartbeats(run: Run, rounds: int) -> Beats | None:
-    """Time replication by heartbeats: they write, so there is a plan; None without its token, or without rounds.
-
-    Raises:
-        UsageError: the number of rounds is none.
-        RefusedError: the token is another plan's.
-    """
-    if not rounds:
-        return None
-    subject = look_at_replicas(run.cloud, "", (), ())
-    described = {replica: one for replica, one in subject.described.items() if one is not None}
-    plan = beating.plan(
-        run.cloud, subject.schema, described, rounds=rounds, runbook="metrics", parameters={"heartbeats": rounds}
-    )
-    run.plan(plan)
-
-    def beat(cloud: Cloud, plan: Plan, token: str, progress: Callable[[str], None], report: Report) -> Beats:
-        return beating.apply(
-            cloud, plan, token, subject.schema, described, rounds=rounds, progress=progress, report=report
-        )
-
-    return run.apply(plan, beat)

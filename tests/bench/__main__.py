@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sketch.canonical import item_digest
-from tests.bench import divergence, exports, redrive
+from tests.bench import divergence, exports, metrics, redrive
 from tests.bench.scan import Shape, Stub, server
 from tests.unit.handlers.support import ENVIRONMENT
 
@@ -83,6 +83,13 @@ def main() -> None:
                     rounds=COMPARISONS,
                 ),
             )
+    with metrics.server() as endpoint:
+        asked = metrics.Bench(endpoint)
+        table.add_row(
+            f"a day of metrics, {len(metrics.REGIONS)} regions x {metrics.METRICS}, of a stub (s)",
+            "a call a metric, one after another",
+            *_pair(asked.ours, asked.loop, rounds=1),
+        )
     console = Console()
     console.print(table)
     console.print(_memory())
