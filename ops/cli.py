@@ -493,10 +493,10 @@ def report_(
     at_once: Annotated[int, typer.Option(min=0, help="Runbooks side by side; 0: as the suite says.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a suite of runbooks side by side, and write the index of all reports.
+    """Run a suite of runbooks side by side, and write its page: the verdict, and what changed since the run before.
 
     Nothing is changed: runbooks that could make their plan only. Status 1 when a verdict is fail, 3 when a run did not
-    come to its end.
+    come to its end. Records, retention and who is told of a change of verdict: `reports` in the stage file.
 
     Example: ops report daily --stage local
     Example: ops report weekly --stage prod --json
@@ -507,7 +507,7 @@ def report_(
     settings = _enter(stage)
     chosen = report.find(suite)
     ran = report.run_suite(chosen, settings, aws.connect(settings), at_once=at_once, progress=_say)
-    index = report.write_index()
+    report.write_index()
     start.refresh(stage)
     if as_json:
         _print_json({**ran.record(), "directory": str(ran.directory)})
@@ -519,7 +519,7 @@ def report_(
             )
         for due in ran.missed:
             out.print(f"! missed: it was due {due}, and nobody ran it", highlight=False)
-        out.print(f"{ran.title} on {stage}: {ran.verdict}  {index}", highlight=False)
+        out.print(f"{ran.title} on {stage}: {ran.verdict}  {ran.page}", highlight=False)
     raise typer.Exit(ran.exit_status)
 
 

@@ -94,6 +94,10 @@ class Record:
         }
 
 
+# A run's directory: when it began, of what, and a number where several began in the same second.
+RUN_DIRECTORY = r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-(?P<runbook>[a-z][a-z0-9-]*?)(-\d+)?"
+
+
 def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -35,6 +35,11 @@ Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 StageName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,19}$")]
 DomainName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*$")]
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s/]+(/[^\s]*)?$")]
+TopicArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$")]
+BucketUri = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$")]
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_/+=.@-]{1,512}$")]
+# The operations bucket, where a setting names one.
+OPERATIONS = "operations"
 RouteKey = Annotated[str, StringConstraints(pattern=r"^(GET|POST) /[a-z_{}/.]+$")]
 CertificateArn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+$")
@@ -435,6 +440,20 @@ class ScheduleSettings(_Section):
     timeout_minutes: int = Field(default=60, ge=5, le=480, description="of one report, with installing the project")
 
 
+class ReportSettings(_Section):
+    """What becomes of the records of reports, and who is told of a verdict that is another than before."""
+
+    records: Literal["operations"] | BucketUri | None = Field(
+        default=None,
+        description="beside the folder of reports: the home region's operations bucket, or s3://bucket/prefix",
+    )
+    keep_days: int = Field(default=90, ge=1, le=3650, description="records of older runs are deleted")
+    topic_arn: TopicArn | None = Field(default=None, description="an SNS topic that is told")
+    webhook_secret: SecretName | None = Field(
+        default=None, description="the secret in Secrets Manager that holds a webhook's https:// address"
+    )
+
+
 class Objective(_Section):
     """What share is to be good over ``window_days``; over ``threshold_ms`` is bad (availability has none)."""
 
@@ -507,6 +526,7 @@ class Stage(_Section):
     failover: FailoverSettings
     recovery: RecoverySettings
     divergence: DivergenceSettings = NO_FLEET
+    reports: ReportSettings = ReportSettings()
     schedule: ScheduleSettings | None = None
     service_levels: ServiceLevelSettings | None = None
     api_url: Annotated[str, StringConstraints(pattern=r"^(https://|\{endpoint_url\}/).*\{api_id\}")] | None = None

@@ -77,8 +77,11 @@ def event_item(delivery: Delivery, settings: Settings) -> Item:
     return item
 
 
-def store(client: DynamoDBClient, delivery: Delivery, settings: Settings) -> Literal["stored", "already stored"]:
-    """Put the event's item unless it is there.
+Stored = Literal["stored", "already stored", "accepted twice"]
+
+
+def store(client: DynamoDBClient, delivery: Delivery, settings: Settings) -> Stored:
+    """Put the event's item unless it is there: from another delivery, or because it was accepted elsewhere, too.
 
     Raises:
         EventConflictError: the item is there, with other content.
@@ -101,7 +104,9 @@ def store(client: DynamoDBClient, delivery: Delivery, settings: Settings) -> Lit
     stored_digest = found["payload_digest"]["S"]
     if stored_digest != delivery.payload_digest:
         raise EventConflictError(delivery.event_key, stored_digest, delivery.payload_digest)
-    return "already stored"
+    accepted = (delivery.accepted_region, timestamps.format_ms(delivery.accepted_at))
+    same = (found["accepted_region"]["S"], found["accepted_at"]["S"]) == accepted
+    return "already stored" if same else "accepted twice"
 
 
 def read(client: DynamoDBClient, table: str, event_key: str, *, consistent: bool) -> dict[str, Any] | None:

@@ -35,6 +35,7 @@ from ops.policies.grant import COMPOSITES, GENERATED, NO_RESOURCE, NOTHING_BESID
 from ops.policies.looking import drills, edge, happened, parity, status
 from ops.policies.provisioning import provision, provision_changes
 from ops.policies.recovery import redrive, replay
+from ops.policies.reporting import reporting
 from ops.policies.shared import (
     alarms,
     archives,
@@ -135,6 +136,7 @@ _ON_ANY_TABLE = ("divergence", "divergence-repair")
 COMMANDS: dict[str, tuple[Part, ...]] = {
     "drill": (opening, experiments),
     "edge": (opening, records, edge),
+    "report": (opening, reporting),
     "send": (opening, stack, secret),
     "status": (opening, stack, tables, depths, status),
     "token": (opening, secret),

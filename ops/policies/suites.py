@@ -20,9 +20,10 @@ ACCOUNT = "${AWS::AccountId}"
 
 
 def documents(stage: Stage, runbooks: Iterable[str], account: str = ACCOUNT) -> list[Document]:
-    """The policies of these runbooks together, each statement once; nothing that an apply needs."""
+    """The policies of these runbooks and of ``ops report`` itself together, each statement once; nothing that an apply
+    needs."""
     statements: list[Statement] = []
-    for name in runbooks:
+    for name in ("report", *runbooks):
         for grant in grants(name, stage, account):
             statement = grant.statement()
             if statement not in statements:

@@ -109,7 +109,24 @@ def test_store_when_the_event_is_there_already_writes_nothing(cloud: Cloud, caps
     capsys.readouterr()
     assert store.handler(sqs_event(body, body), Context()) == {"batchItemFailures": []}
     assert cloud.items() == before
-    assert sum(metrics_of(capsys.readouterr().out)["EventsAlreadyStored"]) == 2
+    values = metrics_of(capsys.readouterr().out)
+    assert sum(values["EventsAlreadyStored"]) == 2
+    assert "EndToEndLatency" not in values
+
+
+@pytest.mark.parametrize("again", [{"accepted_region": "ap-south-1"}, {"accepted_at": "2026-11-20T10:15:31.500Z"}])
+def test_store_when_the_event_was_accepted_twice_times_either_acceptance(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], again: dict[str, str]
+) -> None:
+    store.handler(sqs_event(envelope(accepted(cloudevent()))), Context())
+    before = cloud.items()
+    capsys.readouterr()
+    body = envelope(accepted(cloudevent(), **again))
+    assert store.handler(sqs_event(body), Context()) == {"batchItemFailures": []}
+    assert cloud.items() == before
+    values = metrics_of(capsys.readouterr().out)
+    assert values["EventsAlreadyStored"] == [1.0]
+    assert values["EndToEndLatency"][0] > 0
 
 
 def test_store_when_another_event_has_the_key_reports_a_conflict_and_keeps_the_first(

@@ -29,6 +29,7 @@ from ops import (
     cost,
     divergence,
     edge,
+    lease,
     ledger,
     metrics,
     parity,
@@ -59,7 +60,9 @@ from ops.provision.waits import Waits
 from ops.provision.world import observe
 from ops.replay import Waits as ReplayWaits
 from ops.replay import pausing
-from ops.stage import Stage, load_stage, stage_names
+from ops.report import notify
+from ops.report import records as report_records
+from ops.stage import ReportSettings, Stage, load_stage, stage_names
 from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
 from tests.unit.ops.divergence import exported
@@ -564,6 +567,31 @@ def _send(world: World) -> Iterator[None]:
         assert stack.read(world.cloud, region).api_id
 
 
+def _report(world: World) -> Iterator[None]:
+    """A suite's run: its lease, its records, and who is told."""
+    cloud = world.provisioned().cloud
+    topic = cloud.client("sns", US).create_topic(Name="told")["TopicArn"]
+    cloud.client("secretsmanager", US).create_secret(Name="hook", SecretString="nowhere")
+    settings = ReportSettings(records="operations", keep_days=1, topic_arn=topic, webhook_secret="hook")
+    cloud.stage = cloud.stage.model_copy(update={"reports": settings})
+    yield
+    place = report_records.remote(cloud, cloud.stage)
+    assert place is not None
+    with tempfile.TemporaryDirectory() as folder, lease.hold(cloud, "report-daily"):
+        assert bucket.exists(cloud, bucket.place(cloud, US))
+        with pytest.raises(lease.HeldError), lease.hold(cloud, "report-daily"):
+            pass
+        run = Path(folder) / "unit" / "suites" / "20200101T000000Z-daily"
+        run.mkdir(parents=True)
+        (run / "suite.json").write_text("{}")
+        assert report_records.send(cloud, place, Path(folder), [run]) == 1
+        assert report_records.fetch(cloud, place, "unit", "daily", Path(folder) / "other") == 1
+        assert report_records.expire_remote(cloud, place, cloud.stage) == 1
+        assert notify.send(cloud, cloud.stage, ("one", "two")) == [
+            "the webhook was not told: secret hook holds no https:// address"
+        ]
+
+
 def _status(world: World) -> Iterator[None]:
     yield
     assert len(status_module.status(world.cloud).regions) == 2
@@ -661,6 +689,7 @@ DRY: dict[str, Way] = {
     "replay": _replay,
     "drill": _drill,
     "edge": _edge,
+    "report": _report,
     "send": _send,
     "status": _status,
     "token": _token,
@@ -1029,7 +1058,11 @@ def test_dry_run_grants_nothing_that_changes_anything() -> None:
     for stage, name, apply, granted, _ in documents():
         actions = {action for grant in granted for action in grant.actions} - READS
         changing = {one for one in actions if not READ_ONLY.match(f"{one.split(':')[1]}@")}
-        assert bool(changing) is apply, (stage.stage, name, changing)
+        # A report keeps its records and its lease, and nothing else.
+        own = {"s3:PutObject", "s3:DeleteObject"} if name == "report" else set()
+        assert changing >= own, (stage.stage, name)
+        own |= {"kms:GenerateDataKey"} if own else set()
+        assert bool(changing - own) is apply, (stage.stage, name, changing)
 
 
 def test_applying_grants_what_the_dry_run_does_and_more() -> None:
@@ -1049,7 +1082,8 @@ def test_every_wildcard_has_its_reason_and_every_region_its_arns() -> None:
             assert not any("*" in action for action in grant.actions)
         regions = {arn.split(":")[3] for grant in granted for arn in grant.resources if arn.count(":") >= 5} - {""}
         assert regions in (set(stage.regions), set()), name
-        assert bool(regions) is (name != "edge")
+        # A report has ARNs of regions where the stage has keys of its own.
+        assert name == "report" or bool(regions) is (name != "edge")
 
 
 def test_keys_are_granted_by_their_alias_and_their_use_only_through_the_service_that_asks() -> None:
@@ -1195,7 +1229,11 @@ def test_command_when_one_policy_is_too_large_says_how_to_make_several(
             r"no 'pairty' with a policy \(did you mean 'parity'\?\); accepted: the runbooks cost, divergence, ",
             "ops list",
         ),
-        (["deploy"], "accepted: the runbooks .*, and the commands drill, edge, send, status, token", "CloudFormation"),
+        (
+            ["deploy"],
+            "accepted: the runbooks .*, and the commands drill, edge, report, send, status, token",
+            "CloudFormation",
+        ),
         (["parity", "--apply"], "--apply: parity changes nothing", ""),
     ],
 )
