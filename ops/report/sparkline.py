@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT, MARGIN = 120, 28, 3
+LEVEL = 0.1
 
 
 def sparkline(values: Sequence[float | None], label: str, usual: tuple[float, float] | None = None) -> str:
@@ -14,11 +15,12 @@ def sparkline(values: Sequence[float | None], label: str, usual: tuple[float, fl
     if len(known) < 2:
         return f'<span class="at-none">{"first" if known else "no data"}</span>'
     edges: list[float] = [*known, *(usual or ())]
-    low, high = min(edges), max(edges)
-    span: float = (high - low) or 1.0
+    middle = (min(edges) + max(edges)) / 2
+    # What differs by less than this share of itself is a level line.
+    span: float = max(max(edges) - min(edges), LEVEL * abs(middle)) or 1.0
 
     def y(value: float) -> float:
-        return HEIGHT - MARGIN - (value - low) / span * (HEIGHT - 2 * MARGIN)
+        return HEIGHT - MARGIN - ((value - middle) / span + 0.5) * (HEIGHT - 2 * MARGIN)
 
     step = (WIDTH - 2 * MARGIN) / (len(values) - 1)
     points = [(MARGIN + n * step, None if value is None else y(value)) for n, value in enumerate(values)]
