@@ -18,15 +18,15 @@ OPTIONAL = "rfc3987_syntax"
 @contextmanager
 def hidden(name: str = OPTIONAL) -> Iterator[None]:
     """Let imports in the block go on as if ``name`` were not installed."""
-    before = sys.modules.get(name)
+    loaded, before = name in sys.modules, sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if before is None:
-            del sys.modules[name]
+        if loaded:
+            sys.modules[name] = before  # type: ignore[assignment]
         else:
-            sys.modules[name] = before
+            del sys.modules[name]
 
 
 def altair() -> Any:

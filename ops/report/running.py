@@ -126,7 +126,7 @@ def run_suite(
         InterruptedRunError: the operator stopped it; every run under way has its record.
     """
     books = suite.books(notebooks)
-    forking.server(os.environ, forking.modules_of([book.path for _, book, _ in books]))
+    forking.server(os.environ, (*forking.modules_of([book.path for _, book, _ in books]), "ops.charts.preload"))
     with _alone(cloud, suite, stage, progress):
         place = records.remote(cloud, stage)
         if cloud is not None and place is not None:
