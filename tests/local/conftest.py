@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,13 +123,18 @@ def isolated_environment(directory: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def atoll(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Atoll]:
-    directory = tmp_path_factory.mktemp("atoll")
-    environment = isolated_environment(directory)
-    platform = Atoll(load_stage("local"), environment, directory)
+@contextmanager
+def brought_up(directory: Path) -> Iterator[Atoll]:
+    """A local cloud of its own, with the platform on it."""
+    platform = Atoll(load_stage("local"), isolated_environment(directory), directory)
     try:
         platform.ops("up")
         yield platform
     finally:
         platform.ops("down")
+
+
+@pytest.fixture(scope="session")
+def atoll(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Atoll]:
+    with brought_up(tmp_path_factory.mktemp("atoll")) as platform:
+        yield platform

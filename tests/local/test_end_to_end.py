@@ -143,7 +143,7 @@ def test_send_when_aggregated_accepts_each_event_in_fewer_requests(atoll: Atoll)
     atoll.wait_until_quiet()
 
 
-@pytest.mark.parametrize("runbook", ["cost", "metrics", "parity"])
+@pytest.mark.parametrize("runbook", ["cost", "parity"])
 def test_runbook_on_a_healthy_platform_passes_and_leaves_its_record(
     atoll: Atoll, sent: list[dict[str, Any]], runbook: str
 ) -> None:
