@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from ops.aws import connect, explained
+from ops.aws import _utc, connect, explained, new_session
 from ops.errors import OpsError, RefusedError, UsageError
 from ops.stage import load_stage
 
@@ -89,3 +91,25 @@ def test_urls_on_aws_are_the_public_ones_and_elsewhere_the_stages(monkeypatch: p
 def test_explained_when_a_call_fails_says_what_was_being_done(error: Exception, message: str) -> None:
     with pytest.raises(OpsError, match=message), explained("reading"):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        (1_790_000_000, datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)),
+        (1_790_000_000.25, datetime(2026, 9, 21, 14, 13, 20, 250_000, tzinfo=UTC)),
+        ("2026-09-21T16:13:20+02:00", datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)),
+        ("Mon, 21 Sep 2026 14:13:20 GMT", datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)),
+    ],
+)
+def test_times_of_answers_are_in_utc_however_they_are_sent(sent: object, meant: datetime) -> None:
+    found = _utc(sent)
+    assert (found, found.tzinfo) == (meant, UTC)
+
+
+def test_session_reads_the_times_of_services_in_utc() -> None:
+    with mock_aws():
+        queue = new_session().client("cloudformation", region_name="us-east-1")
+        queue.create_stack(StackName="one", TemplateBody='{"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}')
+        [made] = queue.describe_stacks(StackName="one")["Stacks"]
+    assert made["CreationTime"].tzinfo is UTC

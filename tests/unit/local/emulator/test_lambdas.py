@@ -47,6 +47,27 @@ def test_invocation_without_a_free_slot_is_published_as_a_throttle() -> None:
     assert metrics.throttles == [(IRELAND, "store")]
 
 
+def test_executions_at_once_are_counted_by_function_and_in_all_when_one_begins() -> None:
+    metrics = Metrics()
+    elsewhere = Scope("000000000000", "us-east-1")
+    with metrics.running(IRELAND, "store"), metrics.running(elsewhere, "store"), metrics.running(IRELAND, "ingest"):
+        with metrics.running(IRELAND, "store"):
+            pass
+        with metrics.running(IRELAND, "store"):
+            pass
+    highest = {
+        (scope, dict(datum.dimensions).get("FunctionName", "")): (max(datum.values), sum(datum.counts))
+        for scope, datum in metrics._counts.drain(1.0)
+    }
+    assert highest == {
+        (IRELAND, "store"): (2, 3),
+        (IRELAND, "ingest"): (1, 1),
+        (IRELAND, ""): (3, 4),
+        (elsewhere, "store"): (1, 1),
+        (elsewhere, ""): (1, 1),
+    }
+
+
 def test_region_that_is_down_reads_no_queue_and_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     mappings = [("000000000000", region, {"UUID": region}) for region in ("eu-west-1", "us-east-1")]
     monkeypatch.setattr("ministack.services.lambda_svc._iter_all_esms", lambda: iter(mappings))
