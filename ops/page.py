@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from ops import markup, tables
+from ops.files import write_whole
 from ops.parameters import as_text
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -44,11 +45,7 @@ def write(directory: Path, notebook: Mapping[str, Any] | None, result: Mapping[s
 
     ``notebook`` is the executed notebook as JSON, already free of secrets; None when the run was made by hand.
     """
-    path = directory / PAGE
-    temporary = directory / f"{PAGE}.part"
-    temporary.write_text(render(notebook, result), encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return write_whole(directory / PAGE, render(notebook, result))
 
 
 def render(notebook: Mapping[str, Any] | None, result: Mapping[str, Any]) -> str:

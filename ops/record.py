@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from ops.files import write_whole
 from ops.plan import Outcome, Plan
 from ops.stage import ROOT, Stage
 
@@ -132,10 +133,7 @@ def write_result(directory: Path, result: dict[str, Any], name: str = RESULT) ->
     does not know becomes text.
     """
     plain: dict[str, Any] = plain_value(result)
-    path = directory / name
-    temporary = path.with_suffix(".json.part")
-    temporary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(directory / name, json.dumps(plain, indent=2, allow_nan=False) + "\n")
     return plain
 
 

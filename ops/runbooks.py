@@ -30,6 +30,7 @@ from ops.errors import (
     RefusedError,
     UsageError,
 )
+from ops.files import write_whole
 from ops.markup import STOP_MIME
 from ops.parameters import Parameter
 from ops.record import PARTIAL, REPORTS, RUN_DIR_VARIABLE, new_run_directory, now_text, read_result, write_result
@@ -281,9 +282,7 @@ class _Work:
     def save(self, notebook: Any) -> None:
         """Write ``run.ipynb`` as far as it has come, scrubbed, in one step."""
         self.notebook = self.scrubber.value(notebook)
-        temporary = self.directory / "run.ipynb.part"
-        temporary.write_text(json.dumps(self.notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(self.directory / "run.ipynb")
+        write_whole(self.directory / "run.ipynb", json.dumps(self.notebook, indent=1, ensure_ascii=False) + "\n")
 
     def conclude(self) -> dict[str, Any]:
         """Write the result that always exists, and the page that shows it."""

@@ -22,6 +22,7 @@ from ops.aws import Cloud
 from ops.divergence.classes import CONFIRMED
 from ops.divergence.replicas import Replica, Schema
 from ops.errors import OpsError, RefusedError, UsageError
+from ops.files import write_whole
 
 FILE = "findings.json"
 VERSION = 1
@@ -119,9 +120,7 @@ def save(
     places = _places(cloud, keep)
     body = _FILE.dump_json(_File(VERSION, findings), indent=1) + b"\n"
     path = directory / _file_name(findings.run)
-    temporary = path.with_suffix(".json.part")
-    temporary.write_bytes(body)
-    temporary.replace(path)
+    write_whole(path, body)
     named = _RUN.fullmatch(findings.run) is not None
     for place in places:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ops import report, runbooks
 from ops.errors import UsageError
+from ops.files import write_whole
 from ops.markup import VERDICT_WORDS
 from ops.record import REPORTS
 from ops.runbooks import Runbook
@@ -56,10 +57,7 @@ def write(stage: str, root: Path = REPORTS) -> Path:
         "\n".join(lines),
         _HOW.format(stage=stage),
     ]
-    path, temporary = root / NAME, root / f"{NAME}.part"
-    temporary.write_text("\n\n".join(texts), encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return write_whole(root / NAME, "\n\n".join(texts))
 
 
 def refresh(stage: str, root: Path = REPORTS) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ops.errors import UsageError
+from ops.files import write_whole
 from ops.metrics.frames import SERIES, make
 from ops.metrics.marks import Mark, Marks
 
@@ -100,14 +100,10 @@ def save(recording: Recording, path: Path) -> Path:
     opening = json.dumps(head, default=datetime.isoformat)[:-1]
     frames = (("window", recording.frame), ("fine", recording.fine), ("coarse", recording.coarse))
     text = opening + "".join(f',\n"{name}": {_frame(frame)}' for name, frame in frames) + "}\n"
-    part = path.with_name(f"{path.name}.part-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
-        part.replace(path)
+        return write_whole(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text)
     except OSError as error:
         raise UsageError(f"save: {path}: {error.strerror}") from error
-    return path
 
 
 def _frame(frame: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ops import markup, page
+from ops.files import write_whole
 from ops.record import now_text
 from ops.report.rows import Run
 
@@ -37,11 +38,7 @@ def write(root: Path, rows: Sequence[Run], now: datetime | None = None) -> Path:
             written=markup.moment(now_text()),
         )
     )
-    root.mkdir(parents=True, exist_ok=True)
-    part, path = root / f"{HISTORY}.part", root / HISTORY
-    part.write_text(html, encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_whole(root / HISTORY, html)
 
 
 def _ages(row: Run, now: datetime) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ops import markup, page
+from ops.files import write_whole
 from ops.record import REPORTS, now_text
 from ops.report import history
 from ops.report.rows import Run, runs, suites
@@ -45,12 +46,7 @@ def write_index(root: Path = REPORTS) -> Path:
             written=markup.moment(now_text()),
         )
     )
-    root.mkdir(parents=True, exist_ok=True)
-    path = root / "index.html"
-    temporary = root / "index.html.part"
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return write_whole(root / "index.html", html)
 
 
 def _verdict(latest: list[Run], failing: list[Run]) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from ops import bucket
 from ops.aws import Cloud
 from ops.bucket import Place
 from ops.fanout import each
+from ops.files import PART
 from ops.record import RESULT, RUN_DIRECTORY
 from ops.stage import OPERATIONS, Stage
 
@@ -78,7 +79,7 @@ def send(cloud: Cloud, place: Place, root: Path, directories: list[Path]) -> int
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         bucket.put(cloud, place, path.relative_to(root).as_posix(), path.read_bytes(), kind)
 
-    each([path for path in files if path not in last and path.suffix != ".part"], put)
+    each([path for path in files if path not in last and path.suffix != PART], put)
     each([path for path in last if path.name == RESULT], put)
     each([path for path in last if path.name == SUITE], put)
     return len(files)

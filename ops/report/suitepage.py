@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ops import markup, page
+from ops.files import write_whole
 from ops.report.changes import Figure, changes, figures
 from ops.report.sparkline import sparkline
 
@@ -22,11 +23,7 @@ PAST = 30
 
 def write(directory: Path, record: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Path:
     """Write the page beside ``suite.json``, in one step. ``earlier`` are records of this suite, newest first."""
-    path = directory / PAGE
-    part = directory / f"{PAGE}.part"
-    part.write_text(render(record, earlier[:PAST]), encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_whole(directory / PAGE, render(record, earlier[:PAST]))
 
 
 def render(record: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> str:

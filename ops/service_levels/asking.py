@@ -97,8 +97,6 @@ def collect(cloud: Cloud, now: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
         UsageError: the stage has no service levels, or ``now`` no time zone.
         OpsError: CloudWatch did not answer.
     """
-    import pandas as pd
-
     settings = cloud.stage.service_levels
     if settings is None:
         raise UsageError(f"service_levels: {cloud.stage.shown_file} has none")
@@ -120,9 +118,7 @@ def collect(cloud: Cloud, now: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     def joined(period_s: int) -> pd.DataFrame:
         parts = {region: found[period_s, region] for region in regions}
-        # Frames without rows would change the types of the columns of the others.
-        filled = [part for part in parts.values() if len(part)]
-        frame = pd.concat(filled, ignore_index=True) if filled else parts[regions[0]].copy()
+        frame = metrics.together(parts.values())
         last = floored(now, period_s)
         frame.attrs = {
             "period_s": period_s,
