@@ -31,6 +31,10 @@ EXPORTS = "exports"
 FINDINGS = "findings"
 # Items as they were before a repair, by its plan's token.
 REPAIR = "repair"
+# Of runbooks and suites, by stage.
+REPORTS = "reports"
+# Who is at what now: an object for each thing that must not be done twice at once.
+LEASES = "leases"
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")

@@ -30,13 +30,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import bucket
 from ops.aws import Cloud, caller, error_code, explained
-from ops.bucket import Place
+from ops.bucket import LEASES, Place
 from ops.errors import OpsError, RefusedError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-LEASES = "leases"
 LASTS_S = 120.0
 # How often it is renewed while it lasts: two renewals may fail and it is still held.
 RENEWALS = 4

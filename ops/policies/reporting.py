@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.bucket import parse
-from ops.lease import LEASES
+from ops.bucket import LEASES, REPORTS, parse
 from ops.policies.grant import Grant, Names
 from ops.policies.shared import keys
-from ops.report.records import PREFIX
 from ops.stage import OPERATIONS
 
 
@@ -22,7 +20,7 @@ def reporting(names: Names) -> Iterator[Grant]:
     yield from keys(names, "ReportKey", ("kms:Decrypt", "kms:GenerateDataKey"), behind="s3:PutObject")
     listed = {own}
     if reports.records is not None:
-        bucket, prefix = (home, PREFIX) if reports.records == OPERATIONS else parse(reports.records)
+        bucket, prefix = (home, REPORTS) if reports.records == OPERATIONS else parse(reports.records)
         listed.add(f"arn:aws:s3:::{bucket}")
         below = f"{prefix}/{names.stage.stage}" if prefix else names.stage.stage
         why = "records are named after their runs"

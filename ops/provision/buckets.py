@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.aws import Cloud, error_code
-from ops.bucket import EXPORTS, FINDINGS, FLEET, LEDGER, REPAIR
+from ops.bucket import EXPORTS, FINDINGS, FLEET, LEASES, LEDGER, REPAIR, REPORTS
 from ops.provision.keys import AWS_MANAGED, AWS_OWNED, identify
 from ops.provision.steps import tags
 from ops.stage import Stage
@@ -77,6 +77,12 @@ def desired_bucket(stage: Stage, account: str, region: str) -> dict[str, Any]:
                 "Prefix": f"{LEDGER}/",
                 "NoncurrentVersionExpiration": {"NoncurrentDays": EARLIER_ENTRIES_DAYS},
             },
+            "earlier-leases": {
+                "Status": "Enabled",
+                "Prefix": f"{LEASES}/",
+                "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+            },
+            "reports": _expiring(REPORTS, stage.reports.keep_days),
             "sketches": _expiring(FLEET, SKETCHES_DAYS),
             "findings": _expiring(FINDINGS, stage.divergence.findings_days),
             "images": _expiring(REPAIR, stage.divergence.findings_days),

@@ -18,15 +18,13 @@ from typing import Any, TypeGuard
 
 from ops import bucket
 from ops.aws import Cloud
-from ops.bucket import Place
+from ops.bucket import REPORTS, Place
 from ops.fanout import each
 from ops.files import PART
 from ops.record import RESULT, RUN_DIRECTORY
 from ops.stage import OPERATIONS, Stage
 
 SUITE, DIRECTORY = "suite.json", "suites"
-# In the operations bucket.
-PREFIX = "reports"
 # Runs of a suite that are looked back at, and objects that a prefix is listed for.
 PAST, LISTED = 100, 100_000
 _RUN = re.compile(RUN_DIRECTORY)
@@ -44,7 +42,7 @@ def remote(cloud: Cloud | None, stage: Stage) -> Place | None:
     if cloud is None or stage.reports.records is None:
         return None
     if stage.reports.records == OPERATIONS:
-        return replace(bucket.place(cloud, stage.home_region), prefix=PREFIX)
+        return replace(bucket.place(cloud, stage.home_region), prefix=REPORTS)
     return bucket.place(cloud, stage.home_region, stage.reports.records)
 
 

@@ -74,3 +74,12 @@ def test_report_after_traffic_passes_and_with_a_failing_store_names_the_region_a
     assert json.loads((Path(second["directory"]) / "suite.json").read_text())["verdict"] == "fail"
     history = (fresh.directory / "reports" / "history.html").read_text()
     assert history.count("(suite)") == 2
+
+    # Another machine, whose folder of reports is empty, compares with what this one left in S3.
+    elsewhere = fresh.directory / "elsewhere"
+    third = fresh.ops("report", "daily", "--json", expect=1, ATOLL_REPORTS_DIR=str(elsewhere)).json
+    assert third["problems"] == []
+    page = (Path(third["directory"]) / "index.html").read_text()
+    assert "metrics</b> was" not in page
+    assert f"{second['started'][:10]}" in page
+    assert len(list(elsewhere.glob("local/suites/*/suite.json"))) == 3

@@ -15,7 +15,7 @@ from ops.bucket import place
 from ops.errors import OpsError, RefusedError
 from ops.provision import storage
 from ops.provision.buckets import desired_bucket, find_bucket
-from ops.stage import Stage
+from ops.stage import ReportSettings, Stage
 from tests.unit.ops.conftest import Calls
 from tests.unit.ops.test_ledger import ENTRY
 from tests.unit.ops.test_provision import applied, summary
@@ -46,11 +46,11 @@ def test_apply_makes_a_private_and_versioned_bucket_in_each_region(deployed: Clo
         assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
-def test_lifecycle_ends_what_comparisons_leave_and_never_what_is_quarantined(
+def test_lifecycle_ends_what_comparisons_and_reports_leave_and_never_what_is_quarantined(
     stage: Stage,
 ) -> None:
     days = stage.divergence.model_copy(update={"findings_days": 30, "exports_days": 3})
-    stage = stage.model_copy(update={"divergence": days})
+    stage = stage.model_copy(update={"divergence": days, "reports": ReportSettings(keep_days=7)})
     rules = desired_bucket(stage, "123456789012", US)["lifecycle"].values()
 
     ending = {"Expiration", "NoncurrentVersionExpiration", "Transitions", "NoncurrentVersionTransitions"}
@@ -62,6 +62,7 @@ def test_lifecycle_ends_what_comparisons_leave_and_never_what_is_quarantined(
         "findings/": 30,
         "repair/": 30,
         "exports/": 3,
+        "reports/": 7,
     }
     assert not any(f"{bucket.QUARANTINE}/".startswith(rule["Prefix"]) for rule in rules if rule.keys() & ending)
     assert not f"{bucket.QUARANTINE}/".startswith(f"{bucket.LEDGER}/")
