@@ -404,6 +404,7 @@ def run(
     Example: ops run divergence --stage local
     Example: ops run replay --stage local -p region=us-east-1 -p window_start=2h
     Example: ops run provision --stage prod --apply 0123456789abcdef
+    Example: ops run metrics --stage prod -p source=monday.json.gz
     Example: ops run --stage prod --resume 20261120T060000Z-provision
     """
     from ops import report, runbooks
@@ -414,7 +415,8 @@ def run(
     values = runbooks.validate(book, _named_values(parameter or []))
     outcome = runbooks.run(
         book,
-        _enter(stage),
+        # Recorded data are looked at without a cloud.
+        load_stage(stage) if values.get(runbooks.RECORDED) else _enter(stage),
         values,
         apply,
         progress=lambda event: _say(str(event)),

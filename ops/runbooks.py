@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = ROOT / "notebooks"
 RUN_TIMEOUT_S = 1800.0
+# A parameter of this name is a file of recorded data, which a run looks at in the place of a cloud.
+RECORDED = "source"
 CELL_TIMEOUT_S = 900.0
 EXIT_STATUS = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "refused": EXIT_REFUSED, "error": EXIT_ERROR}
 STOPPED = "stopped by the operator"

@@ -56,7 +56,7 @@ def golden_signals(frame: pd.DataFrame, earlier: pd.DataFrame | None = None) -> 
         Panel("Functions running at once", select(frame, "account/lambda", "ConcurrentExecutions"), "in the account"),
         Panel("Throttles of functions and tables", throttles(frame), unit),
         Panel("Age of the oldest message", _of_each(frame, "queue/", AGE), "s", "processor"),
-        Panel("Dead letters", _of_each(frame, "dlq/", DEPTH), "messages", "processor"),
+        Panel("Dead letters", _in_all(select(frame, "dlq/", DEPTH)), "messages"),
     ]
 
 
@@ -66,7 +66,7 @@ def throttles(frame: pd.DataFrame) -> pd.DataFrame:
 
     found = [select(frame, "function/", "Throttles", "Sum")]
     found += [select(frame, "table/", f"{kind}ThrottleEvents", "Sum") for kind in ("Read", "Write")]
-    return pd.concat(found).groupby(["time", "region"])["value"].sum().reset_index()
+    return _in_all(pd.concat(found))
 
 
 def dead_letters(frame: pd.DataFrame) -> pd.DataFrame:
@@ -92,3 +92,8 @@ def _of_each(frame: pd.DataFrame, kind: str, metric: str) -> pd.DataFrame:
     """The rows of one metric of several queues; ``processor`` names whose."""
     chosen = select(frame, kind, metric)
     return chosen.assign(processor=chosen["resource"].str.removeprefix(kind))
+
+
+def _in_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of all resources of a region together, a row a period."""
+    return rows.groupby(["time", "region"])["value"].sum().reset_index()

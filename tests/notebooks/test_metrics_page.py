@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ops import runbooks
 from ops.metrics import recording
 from ops.metrics.marks import Mark, Marks
 from ops.metrics.recording import Recording
-from ops.stage import Stage
+from ops.stage import ROOT, Stage
 from tests.unit.ops.metrics.made import AP, START, US, frame, series
 
 MINUTES = 24 * 60
@@ -143,3 +144,15 @@ def test_metrics_from_a_recording_of_another_stage_is_refused(run, stage: Stage)
     result, page = run(other)
     assert result["verdict"] == "refused"
     assert "was recorded on stage" in page
+
+
+def test_recording_is_shown_from_the_command_line_though_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATOLL_STATE_DIR", str(tmp_path / "no-cloud"))
+    monkeypatch.setenv("ATOLL_REPORTS_DIR", str(tmp_path / "reports"))
+    source = recording.save(day(), tmp_path / "found.json")
+    command = [ROOT / ".venv" / "bin" / "ops", "run", "metrics", "-p", f"source={source}", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verdict"] == "pass"
