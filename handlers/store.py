@@ -21,7 +21,10 @@ def _store(record: SQSRecord) -> None:
     except table.EventConflictError:
         observability.count("EventsConflicting")
         raise
-    observability.count("EventsStored" if result == "stored" else "EventsAlreadyStored")
+    if result == "stored":
+        observability.count("EventsStored")
+    else:
+        observability.count("EventsAlreadyStored")
     # Each acceptance has its time, so that what was accepted in two regions is not taken for lost in one of them.
     if result != "already stored":
         elapsed = timestamps.now() - event.accepted_at

@@ -30,6 +30,8 @@ AWS: dict[str, tuple[set[str], tuple[tuple[str, ...], ...]]] = {
         },
         (("QueueName",),),
     ),
+    # https://docs.aws.amazon.com/codebuild/latest/userguide/monitoring-metrics.html
+    "AWS/CodeBuild": ({"Builds", "SucceededBuilds", "FailedBuilds", "Duration"}, (("ProjectName",),)),
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
     "AWS/DynamoDB": ({"ReplicationLatency"}, (("ReceivingRegion", "TableName"),)),
 }
