@@ -185,7 +185,7 @@ def lab(
     from ops.stage import ROOT
 
     _enter(stage)
-    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
+    command = [sys.executable, "-m", "ops.lab.server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
     opened = start.write(stage).relative_to(ROOT).as_posix()
     command += [f"--LabApp.default_url=/lab/tree/{opened}", "--LabApp.extension_manager=readonly"]
     # Nothing but the operator's own pages: no news, no search for updates.
