@@ -13,7 +13,6 @@ from handlers.core.settings import settings
 def _store(record: SQSRecord) -> None:
     event = delivery.parse(record.body)
     observability.follow_trace(event.trace_id)
-    facts: dict[str, Any] = {"event_key": event.event_key, "correlation_id": event.correlation_id}
     if not retention.unexpired([event], settings()):
         return
     try:
@@ -27,7 +26,7 @@ def _store(record: SQSRecord) -> None:
         observability.duration("EndToEndLatency", max(0.0, elapsed.total_seconds() * 1000))
     else:
         observability.count("EventsAlreadyStored")
-    observability.logger.info(result, **facts)
+    observability.logger.info(result, **processing.facts(record, event))
 
 
 @observability.observed

@@ -51,6 +51,7 @@ from ops.policies.shared import (
     stack,
     tables,
 )
+from ops.policies.trace import trace
 from ops.provision.table.leaving import check_regions
 from ops.stage import Stage
 
@@ -115,6 +116,7 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
         for_apply(tables),
         replay,
     ),
+    "trace": (opening, archives_of_a_bus, archives, trace),
 }
 
 

@@ -39,6 +39,7 @@ from ops import (
     runbooks,
     stack,
     token,
+    trace,
 )
 from ops import status as status_module
 from ops.aws import Cloud
@@ -542,6 +543,25 @@ def _redrive_applied(world: World) -> Iterator[None]:
     yield from _redrive(world, apply=True)
 
 
+def _trace(world: World) -> Iterator[None]:
+    """A dead-lettered event that is nowhere else, and one in the replicas, whose trace the stage recorded."""
+    cloud = world.provisioned().cloud
+    with answering(cloud) as platform:
+        make_records(cloud)
+        for region in cloud.stage.regions:
+            store(cloud, 1, "order.placed", datetime.now(UTC), regions=[region])
+            for name in cloud.stage.dlqs:
+                platform.send(given_up(), name, region)
+        yield
+        key = next(iter(keys_of(cloud, US)))
+        now = datetime.now(UTC)
+        for one in (key, KEY):
+            window = (now - timedelta(hours=1), now + timedelta(minutes=1))
+            seen = trace.collect(cloud, trace.subject(one), *window, settle_s=0)
+            assert seen.unread == ()
+        assert len(seen.letters.buried) == len(cloud.stage.regions) * len(cloud.stage.dlqs)
+
+
 def _edge(world: World) -> Iterator[None]:
     world.provisioned()
     answer = {"RecordData": [], "ResponseCode": "NOERROR", "Nameserver": "ns-1.example"}
@@ -664,6 +684,7 @@ DRY: dict[str, Way] = {
     "send": _send,
     "status": _status,
     "token": _token,
+    "trace": _trace,
 }
 APPLIED: dict[str, Way] = {
     "divergence": _divergence_applied,
