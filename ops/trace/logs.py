@@ -70,7 +70,8 @@ def search(cloud: Cloud, terms: Iterable[str], start: datetime, end: datetime) -
 
     def one(place: tuple[str, str, str]) -> Search:
         region, component, term = place
-        pattern = '"' + term.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        # As the id stands in the JSON of a line, and that as a quoted term of a filter pattern.
+        pattern = json.dumps(json.dumps(term)[1:-1])
         asked = {"logGroupName": known[component], "filterPattern": pattern, **edges}
         found, unread = _read(cloud, region, component, asked)
         if found is None:

@@ -48,7 +48,9 @@ def look(cloud: Cloud, traces: Mapping[str, str]) -> Segments:
                 documents = _documents(cloud, region, ids[start : start + BATCH])
         except OpsError as error:
             return str(error)
-        return [one for trace_id, text in documents if (one := _seen(cloud.stage, region, text, traces[trace_id]))]
+        return [
+            one for trace_id, text in documents if (one := _seen(cloud.stage, region, text, traces.get(trace_id, "")))
+        ]
 
     found = each(places, read).values()
     seen = {one for answer in found if not isinstance(answer, str) for one in answer}
