@@ -23,6 +23,8 @@ PAUSE_MS = 20_000.0
 EPISODES = 8
 BAR = "M-1.4,-0.35L1.4,-0.35L1.4,0.35L-1.4,0.35Z"  # the shape of a bar, for the key
 TICKS = 6
+# Of the axis, what half the text of a mark takes: nearer to its end, it would be cut.
+ROOM = 0.065
 SPANS = (1, 2, 5)
 
 
@@ -100,6 +102,7 @@ def _draw(
     step, form = _ticks(span)
     scale = alt.Scale(domain=list(span), nice=False, zero=False)
     ticks = [tick * step for tick in range(math.ceil(span[0] / step), math.floor(span[1] / step) + 1)]
+    ticks = [tick for tick in ticks if tick <= span[1] - ROOM * (span[1] - span[0])]
     # Numbers and not times: Vega takes two marks of an axis of times that are in one second for one.
     axis = alt.Axis(values=ticks, labelExpr=f"utcFormat(datum.value, '{form}')", labelFlush=False, grid=True)
     data = [
@@ -155,7 +158,9 @@ def _ticks(span: tuple[float, float]) -> tuple[float, str]:
     steps = [factor * 10.0**power for power in range(5) for factor in SPANS if factor * 10.0**power <= 10_000]
     steps += [seconds * 1000.0 for seconds in (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)]
     step = next((one for one in steps if length / one <= TICKS), math.ceil(length / TICKS / 86_400_000) * 86_400_000.0)
-    return step, "%H:%M:%S.%L" if step < 1000 else "%H:%M:%S" if step < 60_000 else "%d %b %H:%M"
+    if step < 60_000:
+        return step, "%H:%M:%S.%L" if step < 1000 else "%H:%M:%S"
+    return step, "%H:%M" if _day(span[0]) == _day(span[1]) else "%d %b %H:%M"
 
 
 def _ms(at: datetime) -> float:

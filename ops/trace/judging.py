@@ -126,15 +126,18 @@ def _once(trace: Trace, key: str) -> Answer:
     """One item by its key; counted in one bucket. More deliveries than that are no harm."""
     buckets = {bucket for held in trace.state.counted.get(key, {}).values() for bucket in held}
     again = sum(one.event_key == key and one.kind == "repeated" for one in trace.sightings)
-    harmless = f", and delivered or sent again {again} times without effect" if again else ""
+    times = "once" if again == 1 else f"{again} times"
+    harmless = f", and delivered or sent again {times} without effect" if again else ""
+    if not _held(trace, key):
+        return True, "no replica holds it, so its counts were not looked for"
     if len(buckets) > 1:
         return False, f"counted in {len(buckets)} buckets: {', '.join(sorted(buckets))}"
     versions = {one.version for one in _held(trace, key).values()}
     if versions - {1}:
         return False, f"written again after it was stored: version {max(versions)}"
-    if _held(trace, key) and not buckets:
+    if not buckets:
         return False, "stored, and in no region among the counts"
-    return True, ("counted once" if buckets else "no effect left") + harmless
+    return True, f"counted once{harmless}"
 
 
 def expiry(trace: Trace, key: str) -> datetime | None:
@@ -150,7 +153,9 @@ def _dead(trace: Trace) -> Check:
     looked_at = sum(trace.letters.looked_at.values())
     queues = len(trace.letters.looked_at)
     if found:
-        return Check("in no dead-letter queue", False, f"{_some(found)}; back with: ops run redrive -p keys=...")
+        keys = list(dict.fromkeys(one.event_key for one in trace.letters.buried if one.event_key))
+        back = f"; back with: ops run redrive -p keys={','.join(keys[:NAMED])}" if keys else ""
+        return Check("in no dead-letter queue", False, f"{_some(found)}{back}")
     return Check("in no dead-letter queue", True, f"{looked_at:,} messages of {queues} queues looked at")
 
 

@@ -122,7 +122,7 @@ def test_replayed_event_shows_its_replay_and_that_it_changed_nothing(atoll: Atol
     name = next(one.what.partition(" ")[0] for one in seen.sightings if one.kind == "replayed")
     repeated = [one for one in seen.sightings if (one.component, one.kind) == ("store", "repeated")]
     assert [one.what for one in repeated] == [f"stored already: changes nothing (by replay {name})"]
-    assert "delivered or sent again 1 times without effect" in seen.checks()[3].detail
+    assert "delivered or sent again once without effect" in seen.checks()[3].detail
 
 
 @pytest.mark.timeout(900)
