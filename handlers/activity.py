@@ -23,6 +23,7 @@ class _Batch:
     def __init__(self, records: list[dict[str, Any]]) -> None:
         self._failures: dict[str, Exception] = {}
         self._deliveries: dict[str, delivery.Delivery] = {}
+        self._counted: set[str] = set()  # event keys
         for record in records:
             try:
                 self._deliveries[record["messageId"]] = delivery.parse(record["body"])
@@ -38,14 +39,11 @@ class _Batch:
             counted = activity.count(aws.dynamodb(), bucket, members, known, settings())
         except Exception as error:  # noqa: BLE001 kept, and raised again for each message of the bucket
             keys = {member.event_key for member in members}
-            failed = (message for message, parsed in self._deliveries.items() if parsed.event_key in keys)
-            self._failures.update(dict.fromkeys(failed, error))
+            self._failures |= {name: error for name, one in self._deliveries.items() if one.event_key in keys}
             return
         observability.count("EventsCounted", counted.new)
         observability.count("EventsAlreadyCounted", counted.known)
-        for member in members:
-            observability.follow_trace(member.trace_id)
-            observability.logger.info("counted", event_key=member.event_key, correlation_id=member.correlation_id)
+        self._counted.update(member.event_key for member in members)
 
     def report(self, record: SQSRecord) -> None:
         """Raise what went wrong with this message, if anything did."""
@@ -53,6 +51,8 @@ class _Batch:
             observability.follow_trace(parsed.trace_id)
         if failure := self._failures.get(record.message_id):
             raise failure
+        if parsed and parsed.event_key in self._counted:
+            observability.logger.info("counted", **processing.facts(record, parsed))
 
 
 if aws.starting_in_lambda():

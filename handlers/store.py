@@ -13,7 +13,6 @@ from handlers.core.settings import settings
 def _store(record: SQSRecord) -> None:
     event = delivery.parse(record.body)
     observability.follow_trace(event.trace_id)
-    facts: dict[str, Any] = {"event_key": event.event_key, "correlation_id": event.correlation_id}
     if not retention.unexpired([event], settings()):
         return
     try:
@@ -29,7 +28,7 @@ def _store(record: SQSRecord) -> None:
     if result != "already stored":
         elapsed = timestamps.now() - event.accepted_at
         observability.duration("EndToEndLatency", max(0.0, elapsed.total_seconds() * 1000))
-    observability.logger.info(result, **facts)
+    observability.logger.info(result, **processing.facts(record, event))
 
 
 @observability.observed

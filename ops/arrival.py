@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,19 +31,27 @@ def items(cloud: Cloud, region: str, event_keys: Iterable[str], **options: Any) 
     Raises:
         OpsError: the table cannot be read, or keeps leaving keys unprocessed.
     """
+    wanted = [{"pk": {"S": f"EVENT#{key}"}, "sk": {"S": "EVENT"}} for key in sorted(set(event_keys))]
+    found = get(cloud, region, cloud.stage.table_name, wanted, **options)
+    return {item["event_key"]["S"]: item for item in found}
+
+
+def get(cloud: Cloud, region: str, table: str, keys: Sequence[dict[str, Any]], **options: Any) -> list[Any]:
+    """The items that a region's table has under ``keys`` (strong reads), in any order.
+
+    Raises:
+        OpsError: the table cannot be read, or keeps leaving keys unprocessed.
+    """
     dynamodb: Any = cloud.client("dynamodb", region)
-    table = cloud.stage.table_name
-    found: dict[str, Any] = {}
+    found: list[Any] = []
     with explained(f"{region}: reading table {table}"):
-        keys = sorted(set(event_keys))
         for start in range(0, len(keys), BATCH_GET_LIMIT):
-            chunk = keys[start : start + BATCH_GET_LIMIT]
-            wanted = [{"pk": {"S": f"EVENT#{key}"}, "sk": {"S": "EVENT"}} for key in chunk]
+            wanted = list(keys[start : start + BATCH_GET_LIMIT])
             for _ in range(MAX_UNPROCESSED_ROUNDS):
                 answer = dynamodb.batch_get_item(
                     RequestItems={table: {"Keys": wanted, "ConsistentRead": True, **options}}
                 )
-                found |= {item["event_key"]["S"]: item for item in answer["Responses"].get(table, [])}
+                found += answer["Responses"].get(table, [])
                 wanted = answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
                 if not wanted:
                     break

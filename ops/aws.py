@@ -128,7 +128,15 @@ class Cloud:
     def client(
         self,
         service: Literal[
-            "application-autoscaling", "cognito-idp", "ec2", "fis", "kms", "secretsmanager", "sns", "stepfunctions"
+            "application-autoscaling",
+            "cognito-idp",
+            "ec2",
+            "fis",
+            "kms",
+            "secretsmanager",
+            "sns",
+            "stepfunctions",
+            "xray",
         ],
         region: str,
     ) -> Any: ...

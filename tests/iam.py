@@ -54,6 +54,7 @@ NO_RESOURCE = {
     "route53:TestDNSAnswer",
     "sqs:ListQueues",
     "sts:GetCallerIdentity",
+    "xray:BatchGetTraces",
 }
 
 
@@ -86,6 +87,7 @@ _RESOURCES = (
     ("events", "Name", "event-bus/{Name}"),
     ("lambda", "FunctionName", "function:{FunctionName}"),
     ("lambda", "UUID", "event-source-mapping:{UUID}"),
+    ("logs", "logGroupName", "log-group:{logGroupName}:*"),
     ("route53", "HostedZoneId", "hostedzone/{HostedZoneId}"),
     ("route53", "HealthCheckId", "healthcheck/{HealthCheckId}"),
     ("route53", "ResourceId", "{ResourceType}/{ResourceId}"),

@@ -60,7 +60,7 @@ def send(client: SQSClient, dlq_url: str, record: SQSRecord, error: BaseExceptio
         "EVENT_KEY": event_key,
         "CORRELATION_ID": correlation_id,
         "RECEIVE_COUNT": record.attributes.approximate_receive_count,
-        REDRIVES: _redrives(record),
+        REDRIVES: redrives(record),
     }
     attributes: dict[str, MessageAttributeValueTypeDef] = {
         name: {"DataType": "Number" if name in _NUMBERS else "String", "StringValue": value}
@@ -70,7 +70,7 @@ def send(client: SQSClient, dlq_url: str, record: SQSRecord, error: BaseExceptio
     client.send_message(QueueUrl=dlq_url, MessageBody=record.body, MessageAttributes=attributes)
 
 
-def _redrives(record: SQSRecord) -> str | None:
+def redrives(record: SQSRecord) -> str | None:
     """The count that the message came with; None when there is none, or something else by that name."""
     carried = (record.get("messageAttributes") or {}).get(REDRIVES) or {}
     value = carried.get("stringValue")

@@ -1,7 +1,7 @@
 """What a processor's queue delivers: an EventBridge event whose detail ingest wrote. All else is refused, with reason.
 
 Every identity comes from the detail. The envelope (its id, its time, ``replay-name``) says how the event came here this
-time, and is not looked at.
+time: nothing depends on it, and only the replay's name is looked at, for the log.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from handlers.core import cloudevents, strictjson, timestamps, tracing
 
 _EVENT_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CORRELATION_ID = re.compile(r"[!-~]{1,128}")  # what ingest takes from a caller
+_REPLAY_NAME = re.compile(r"[.\-_A-Za-z0-9]{1,64}")  # of StartReplay: botocore's model of EventBridge
 _TEXTS = ("event_key", "tenant", "correlation_id", "accepted_at", "accepted_region")
 
 
@@ -31,7 +32,8 @@ class MalformedDeliveryError(Exception):
 class Delivery:
     """One delivery of an accepted event. ``event`` is the CloudEvent, ``text`` its canonical JSON.
 
-    ``trace_id`` is of the request that brought it; None for what was accepted before there was one.
+    ``trace_id`` is of the request that brought it; None for what was accepted before there was one. ``replay_name`` is
+    of the replay that brought it this time.
     """
 
     event_key: str
@@ -43,6 +45,7 @@ class Delivery:
     event: dict[str, Any]
     text: str
     time: datetime | None
+    replay_name: str | None = None
 
     @property
     def type(self) -> str:
@@ -78,6 +81,7 @@ def parse(body: str) -> Delivery:
     for name in cloudevents.REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
             raise MalformedDeliveryError(f"detail.event.{name}: missing or not a string", key)
+    replay = message.get("replay-name")
     # Nothing depends on it but finding things again: never a reason to refuse an event.
     trace_id = detail["trace_id"] if tracing.is_trace_id(detail.get("trace_id")) else None
     try:
@@ -94,6 +98,7 @@ def parse(body: str) -> Delivery:
         event=event,
         text=text,
         time=None if event.get("time") is None else _time("detail.event.time", event["time"], key),
+        replay_name=replay if isinstance(replay, str) and _REPLAY_NAME.fullmatch(replay) else None,
     )
 
 

@@ -89,6 +89,7 @@ def respond(event: Mapping[str, Any], context: Any, handle: Callable[[Request], 
     headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
     correlation = correlation_id(event, headers, context.aws_request_id)
     observability.set_correlation_id(correlation)
+    api_request_id = (event.get("requestContext") or {}).get("requestId")
     request = Request(event, headers, correlation, context.get_remaining_time_in_millis)
     try:
         answer = handle(request)
@@ -101,8 +102,10 @@ def respond(event: Mapping[str, Any], context: Any, handle: Callable[[Request], 
     if not isinstance(body, str):
         declined = body.get("type")
         body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # The access log knows a request by the API's id alone.
+    other: dict[str, Any] = {} if api_request_id in (None, correlation) else {"api_request_id": str(api_request_id)}
     observability.logger.info(
-        "answered", route=request.route, status=answer.status, problem=declined, elapsed_ms=elapsed_ms
+        "answered", route=request.route, status=answer.status, problem=declined, elapsed_ms=elapsed_ms, **other
     )
     return {
         "statusCode": answer.status,

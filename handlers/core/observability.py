@@ -112,8 +112,8 @@ def aws_failure(error: BaseException) -> BaseException | None:
     return seen
 
 
-def log_unexpected(error: BaseException, doing: str) -> None:
+def log_unexpected(error: BaseException, doing: str, **facts: Any) -> None:
     """Log an error nobody planned for: its type and where it passed, never its message."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
-    logger.error("unexpected error", doing=doing, error=type(error).__name__, places=places)
+    logger.error("unexpected error", **facts, doing=doing, error=type(error).__name__, places=places)

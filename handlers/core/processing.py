@@ -7,7 +7,8 @@ cannot (SQS refuses, the time is up, the function crashes or times out), the mes
 redrive moves it: then without a reason. A message is moved before it is reported as done, so a crash in between leaves
 it in both places, never in none.
 
-Every failure is logged with the event key and the message id, and nothing of the event's data.
+Every failure is logged with the event key and the message id, and nothing of the event's data. What went well says how
+the message came only where that is out of the ordinary: received before, sent back from a DLQ, replayed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from handlers.core import aws, deadletter, tracing
+from handlers.core.delivery import Delivery, identity
 from handlers.core.observability import aws_failure, count, error_code, follow_trace, log_unexpected, logger
 from handlers.core.settings import queue_settings
 
@@ -47,23 +49,32 @@ def each(event: dict[str, Any], context: Any, work: Callable[[SQSRecord], None])
     return cast("dict[str, Any]", response)
 
 
+def facts(record: SQSRecord, event: Delivery) -> dict[str, Any]:
+    """Which event a line is about, and how it came here where that is not the usual way."""
+    said: dict[str, Any] = {"event_key": event.event_key, "correlation_id": event.correlation_id}
+    if (received := record.attributes.approximate_receive_count) != "1":
+        said["receive_count"] = received
+    if (redriven := deadletter.redrives(record)) is not None:
+        said["redrives"] = redriven
+    if event.replay_name is not None:
+        said["replay_name"] = event.replay_name
+    return said
+
+
+def _identified(record: SQSRecord) -> dict[str, Any]:
+    """The message, and the event in it as far as it can be told."""
+    event_key, correlation_id = identity(record.body)
+    return {"message_id": record.message_id, "event_key": event_key, "correlation_id": correlation_id}
+
+
 def _log(record: SQSRecord, error: Exception) -> None:
-    facts: dict[str, Any] = {
-        "message_id": record.message_id,
-        "receive_count": record.attributes.approximate_receive_count,
-    }
+    about = _identified(record) | {"receive_count": record.attributes.approximate_receive_count}
     if isinstance(error, deadletter.HOPELESS):
-        logger.error(
-            "message refused",
-            **facts,
-            event_key=getattr(error, "event_key", None),
-            error=type(error).__name__,
-            reason=str(error),
-        )
+        logger.error("message refused", **about, error=type(error).__name__, reason=str(error))
     elif (failure := aws_failure(error)) is not None:
-        logger.warning("message failed", **facts, error=error_code(failure))
+        logger.warning("message failed", **about, error=error_code(failure))
     else:
-        log_unexpected(error, f"processing message {record.message_id}")
+        log_unexpected(error, f"processing message {record.message_id}", **about)
 
 
 def _is_last_chance(record: SQSRecord, error: Exception) -> bool:
@@ -73,16 +84,16 @@ def _is_last_chance(record: SQSRecord, error: Exception) -> bool:
 
 
 def _moved(record: SQSRecord, error: Exception, context: Any) -> bool:
-    facts: dict[str, Any] = {"message_id": record.message_id}
+    about = _identified(record)
     if context.get_remaining_time_in_millis() < MOVE_NEEDS_MS:
-        logger.warning("message not moved to the DLQ", **facts, error="no time left")
+        logger.warning("message not moved to the DLQ", **about, error="no time left")
         return False
     try:
         deadletter.send(aws.sqs(), queue_settings().dlq_url, record, error, context.function_name)
     except deadletter.NOT_SENT as failure:
-        logger.warning("message not moved to the DLQ", **facts, error=error_code(failure))
+        logger.warning("message not moved to the DLQ", **about, error=error_code(failure))
         return False
-    logger.warning("message moved to the DLQ", **facts, error=deadletter.reason(error)[0])
+    logger.warning("message moved to the DLQ", **about, error=deadletter.reason(error)[0])
     count("EventsDeadLettered")
     return True
 

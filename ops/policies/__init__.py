@@ -52,6 +52,7 @@ from ops.policies.shared import (
     stack,
     tables,
 )
+from ops.policies.trace import trace
 from ops.provision.table.leaving import check_regions
 from ops.stage import Stage
 
@@ -116,6 +117,7 @@ RUNBOOKS: dict[str, tuple[Part, ...]] = {
         for_apply(tables),
         replay,
     ),
+    "trace": (opening, archives_of_a_bus, archives, trace),
 }
 
 

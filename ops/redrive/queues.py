@@ -21,7 +21,7 @@ from ops.fanout import each
 from ops.redrive import feeds
 from ops.redrive.feeds import Feed, FeedKind
 
-__all__ = ["DeadLetterQueue", "Feed", "Found", "discover", "find"]
+__all__ = ["DeadLetterQueue", "Feed", "Found", "discover", "find", "named"]
 
 _COUNTS = [f"ApproximateNumberOfMessages{part}" for part in ("", "NotVisible", "Delayed")]
 
@@ -91,6 +91,16 @@ def discover(cloud: Cloud, regions: Sequence[str] = (), names: Sequence[str] = (
             hint=f"The stage's own are: {', '.join(cloud.stage.dlqs)}",
         )
     return Found(tuple(queues), silent, tuple(remark for seen in found.values() if seen for remark in seen[1]))
+
+
+def named(cloud: Cloud, region: str, names: Sequence[str]) -> list[DeadLetterQueue]:
+    """Those of these queues that a region has, as they are; who sends to them is not looked for.
+
+    Raises:
+        OpsError: the region did not answer, or with a failure.
+    """
+    with explained(f"{region}: looking for dead-letter queues"):
+        return [_queue(region, name, seen, {}) for name, seen in _attributes(cloud, region, names).items()]
 
 
 def _of_stage(cloud: Cloud, region: str) -> tuple[list[DeadLetterQueue], list[str]]:

@@ -405,6 +405,15 @@ def test_correlation_id_when_valid_is_kept_else_the_requests_own(cloud: Cloud, g
     assert json.loads(cloud.published[0]["Detail"])["correlation_id"] == expected
 
 
+@pytest.mark.parametrize(("given_id", "logged"), [("trace-7", "api-request-1"), ("", None)])
+def test_log_has_the_apis_own_id_where_the_caller_brought_another(
+    cloud: Cloud, logs: StringIO, given_id: str, logged: str | None
+) -> None:
+    send(post(cloudevent(), headers={"x-correlation-id": given_id}))
+    (answered,) = [one for one in map(json.loads, logs.getvalue().splitlines()) if one["message"] == "answered"]
+    assert answered.get("api_request_id") == logged
+
+
 def test_logs_of_accepted_and_refused_events_carry_the_correlation_id_and_no_data(
     cloud: Cloud, logs: StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:

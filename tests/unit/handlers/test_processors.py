@@ -437,6 +437,52 @@ def test_activity_when_a_later_event_joins_a_bucket_extends_its_life_and_never_s
     assert item["version"]["N"] == "3"
 
 
+# --- what the log says of a delivery -----------------------------------------------------------------------------
+
+
+def said(logs: StringIO, message: str) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, logs.getvalue().splitlines()) if line["message"] == message]
+
+
+WAYS = ("receive_count", "redrives", "replay_name")
+
+
+def test_processors_when_a_message_comes_as_most_do_log_the_event_and_no_more(cloud: Cloud, logs: StringIO) -> None:
+    deliver(envelope(accepted(cloudevent())))
+    for message in ("stored", "counted"):
+        (line,) = said(logs, message)
+        assert (line["event_key"], line["correlation_id"]) == (event_key("acme", "/shop", "order-1"), "c-1")
+        assert not set(WAYS) & set(line)
+
+
+@pytest.mark.parametrize(
+    ("name", "logged"), [("atoll-test-1-000", "atoll-test-1-000"), ("a b", None), ("x" * 65, None), (7, None)]
+)
+def test_processors_when_a_message_comes_in_another_way_log_how(
+    cloud: Cloud, logs: StringIO, name: Any, logged: str | None
+) -> None:
+    event = sqs_event(envelope(accepted(cloudevent()), **{"replay-name": name}))
+    (record,) = event["Records"]
+    record["attributes"]["ApproximateReceiveCount"] = "2"
+    record["messageAttributes"] = {"REDRIVES": {"stringValue": "1", "dataType": "Number"}}
+    for function in FUNCTIONS:
+        assert function(event, Context()) == {"batchItemFailures": []}
+    lines = said(logs, "stored") + said(logs, "counted")
+    assert [tuple(line.get(way) for way in WAYS) for line in lines] == [("2", "1", logged)] * 2
+
+
+def test_processors_when_a_message_fails_log_which_event_it_is_and_nothing_of_it(cloud: Cloud, logs: StringIO) -> None:
+    cloud.fail("dynamodb.PutItem")
+    event = sqs_event(envelope(accepted(cloudevent(data="secret-2"))))
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "3"
+    store.handler(event, Context())
+    key = event_key("acme", "/shop", "order-1")
+    for message in ("message failed", "message moved to the DLQ"):
+        (line,) = said(logs, message)
+        assert (line["event_key"], line["correlation_id"], line["message_id"]) == (key, "c-1", "m0")
+    assert "secret-2" not in logs.getvalue()
+
+
 # --- what has expired ---------------------------------------------------------------------------------------------
 
 LONG_AGO = "2026-10-01T00:00:00.000Z"

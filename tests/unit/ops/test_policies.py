@@ -40,6 +40,7 @@ from ops import (
     runbooks,
     stack,
     token,
+    trace,
 )
 from ops import status as status_module
 from ops.aws import Cloud
@@ -67,12 +68,14 @@ from tests import iam
 from tests.unit.ops.conftest import QUEUES, READ_ONLY, Asked, Hub, slow_experiments
 from tests.unit.ops.divergence import exported
 from tests.unit.ops.divergence.workflows import workflows
+from tests.unit.ops.redrive.letters import given_up
 from tests.unit.ops.redrive.platform import answering
 from tests.unit.ops.replay.stored import store
 from tests.unit.ops.test_ledger import ENTRY
 from tests.unit.ops.test_parity import region_of
 from tests.unit.ops.test_provision import domain_of, make_key, with_keys
 from tests.unit.ops.test_provision_table import CAPACITY, with_table
+from tests.unit.ops.trace import made as traced
 
 ACCOUNT, US, AP, EU = "123456789012", "us-east-1", "ap-south-1", "eu-west-1"
 GLOBAL = "aws-global"  # what botocore calls the region of Route 53
@@ -82,7 +85,7 @@ RUNNING_TAGS = {"aws:ResourceTag/atoll:stage": ["unit"]}
 # Actions that change nothing and are not called so.
 # A message of a queue is seen by hiding it for a moment, and shown again.
 LOOKS = {"sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"}
-READS = {"apigateway:GET", "kms:Decrypt", "route53:TestDNSAnswer", *LOOKS}
+READS = {"apigateway:GET", "kms:Decrypt", "logs:FilterLogEvents", "route53:TestDNSAnswer", *LOOKS}
 
 
 class Need(NamedTuple):
@@ -181,7 +184,7 @@ def world(deployed: Cloud, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterato
     made = World(deployed, hub, monkeypatch)
     clients = [
         hub.client(service, region)
-        for service in ("apigatewayv2", "cloudformation", "dynamodb", "lambda", "route53", "sqs")
+        for service in ("apigatewayv2", "cloudformation", "dynamodb", "lambda", "route53", "sqs", "xray")
         for region in deployed.stage.regions
     ]
     for client in clients:
@@ -545,6 +548,30 @@ def _redrive_applied(world: World) -> Iterator[None]:
     yield from _redrive(world, apply=True)
 
 
+def _trace(world: World) -> Iterator[None]:
+    """An event that is everywhere and that X-Ray is asked for, and a dead letter of it in every queue."""
+    cloud = world.provisioned().cloud
+    tracing = cloud.stage.tracing.model_copy(update={"enabled": True})
+    cloud.stage = cloud.stage.model_copy(update={"tracing": tracing})
+    with answering(cloud) as platform:
+        for region in cloud.stage.regions:
+            world.hub.unseen("dynamodb", region).create_table(
+                TableName=cloud.stage.idempotency_table,
+                KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+            for name in cloud.stage.dlqs:
+                platform.send(given_up(), name, region)
+            world.answers["xray", "BatchGetTraces", region] = {"Traces": [], "UnprocessedTraceIds": []}
+        traced.everywhere(cloud)
+        yield
+        now = datetime.now(UTC)
+        seen = trace.collect(cloud, trace.subject(traced.KEY), now - timedelta(hours=1), now, settle_s=0)
+        assert (seen.unread, seen.segments.asked) == ((), True)
+        assert len(seen.letters.buried) == len(cloud.stage.regions) * len(cloud.stage.dlqs)
+
+
 def _edge(world: World) -> Iterator[None]:
     world.provisioned()
     answer = {"RecordData": [], "ResponseCode": "NOERROR", "Nameserver": "ns-1.example"}
@@ -693,6 +720,7 @@ DRY: dict[str, Way] = {
     "send": _send,
     "status": _status,
     "token": _token,
+    "trace": _trace,
 }
 APPLIED: dict[str, Way] = {
     "divergence": _divergence_applied,
