@@ -284,7 +284,7 @@ def test_scan_killed_and_resumed_at_random_points_gives_the_same_answer(
             server.fault = lambda number, asked, last=last: DENIED if number > last else None
             with pytest.MonkeyPatch.context() as killed:
                 if data.draw(st.booleans(), "killed hard"):
-                    killed.setattr(checkpoint, "save", lambda *a, last=last: len(server.scans) < last and SAVE(*a))
+                    killed.setattr(checkpoint, "save", lambda *a, last=last: len(server.scans) <= last and SAVE(*a))
                 try:
                     found = run(checkpoint=path)
                     break

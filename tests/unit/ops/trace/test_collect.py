@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -286,7 +286,7 @@ def test_trace_of_an_expired_event_does_not_miss_it(cloud: Cloud) -> None:
 
 def test_event_on_its_way_is_waited_for_and_only_so_long(cloud: Cloud) -> None:
     waits: list[float] = []
-    at = NOW
+    at = datetime.now(UTC).replace(microsecond=0)
 
     def arrive(seconds: float) -> None:
         waits.append(seconds)
@@ -300,7 +300,7 @@ def test_event_on_its_way_is_waited_for_and_only_so_long(cloud: Cloud) -> None:
     cloud.client("dynamodb", AP).delete_item(
         TableName="atoll-unit", Key={"pk": {"S": f"EVENT#{KEY}"}, "sk": {"S": "EVENT"}}
     )
-    moments: Iterator[datetime] = iter(NOW + timedelta(seconds=n) for n in range(1000))
+    moments: Iterator[datetime] = iter(at + timedelta(seconds=n) for n in range(1000))
     assert failing(traced(cloud, settle_s=5, clock=Clock(now=lambda: next(moments), sleep=lambda s: None)))
 
 
