@@ -230,7 +230,7 @@ def _findings(world: World, found: divergence.Comparison) -> None:
 
 def _exported(world: World, item: Any) -> list[str]:
     """Exports in the operations buckets, of which one lacks an item, that moto has not heard of. Returns their ARNs."""
-    stage, client = world.cloud.stage, world.cloud.client
+    stage, client, now = world.cloud.stage, world.cloud.client, datetime.now(UTC)
     made = exported.World(stage.regions, table=stage.table_name, prefix=bucket.EXPORTS)
     for region in stage.regions:
         made.write(region, exported.files([item] if region == US else [], count=1))
@@ -245,6 +245,11 @@ def _exported(world: World, item: Any) -> list[str]:
         }
         for call in ("ExportTableToPointInTime", "DescribeExport"):
             world.answers["dynamodb", call, region] = {"ExportDescription": told}
+        # moto's window is the moment when it was asked for, another one in each region.
+        window = {"EarliestRestorableDateTime": now - timedelta(days=1), "LatestRestorableDateTime": now}
+        recovery = {"PointInTimeRecoveryStatus": "ENABLED"} | window
+        told = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
+        world.answers["dynamodb", "DescribeContinuousBackups", region] = {"ContinuousBackupsDescription": told}
     return [f"{made.arn(region)}/export/{region}" for region in stage.regions]
 
 

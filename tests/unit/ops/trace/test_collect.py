@@ -127,7 +127,7 @@ def test_trace_of_an_event_in_one_replica_only_fails_and_names_it(cloud: Cloud) 
     made.record(cloud, US)
     found = failing(traced(cloud))
     assert set(found) == {"in every replica"}
-    assert re.fullmatch(rf"{KEY}: in {US} only, \d+ s after it was accepted", found["in every replica"])
+    assert re.fullmatch(rf"{KEY}: in {US} only, [\d,]+ s after it was accepted", found["in every replica"])
 
 
 def test_trace_of_a_lost_event_fails_although_no_line_says_so(cloud: Cloud) -> None:
