@@ -88,13 +88,13 @@ def plan(
             steps.append(Step(action="refuse", resource=resource, region=replica.region, detail=region.problem))
             continue
         pace = read_units_per_s or default_units_per_s(found.raw if found else {})[0]
-        about = f"{found.items:,} items, {found.size_bytes:,} bytes" if found else "items unknown"
+        # How much it holds is an estimate: what is written between plan and apply makes no other plan of it.
         steps.append(
             Step(
                 action="run",
                 resource=resource,
                 region=replica.region,
-                detail=f"{count} segments of {replica.table}: {about}; at most {pace:,.0f} read units/s; "
+                detail=f"{count} segments of {replica.table}; at most {pace:,.0f} read units/s; "
                 f"{region.implementation} sketch",
                 after={
                     "label": replica.label,
